@@ -1,0 +1,89 @@
+"""Pictures of the chapters: each function takes data and returns a figure, and computes no result.
+
+Transparent background, one grey for all that is not data (it reads on white and on black), the
+Okabe-Ito colours, which stay apart for colour-blind readers, and a dash pattern beside each colour.
+"""
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+GREY = "#767676"
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+DASHES = (
+    "-",
+    (0, (5, 2)),
+    (0, (1.5, 1.5)),
+    (0, (6, 2, 1.5, 2)),
+    (0, (3, 1, 1, 1, 1, 1)),
+    (0, (9, 3)),
+)
+MARKERS = ("o", "s", "^", "D", "v", "P")
+
+
+def _axes(width, height, xlabel, ylabel):
+    figure, axes = plt.subplots(figsize=(width, height), dpi=160, layout="constrained")
+    plt.close(figure)  # a cell shows what it returns; an open figure would be shown twice
+    figure.patch.set_alpha(0)
+    axes.patch.set_alpha(0)
+    axes.set_xlabel(xlabel, color=GREY)
+    axes.set_ylabel(ylabel, color=GREY)
+    axes.tick_params(colors=GREY, which="both")
+    for side, spine in axes.spines.items():
+        spine.set_color(GREY)
+        spine.set_visible(side in ("left", "bottom"))
+    return figure, axes
+
+
+def _legend(figure, count):
+    if count > 1:  # above the axes: nothing is covered
+        figure.legend(
+            loc="outside upper center", ncols=min(count, 4), frameon=False, labelcolor=GREY,
+            handlelength=3.2,
+        )  # fmt: skip
+
+
+def curves(
+    lines, *, xlabel, ylabel, x=None, xscale="linear", yscale="linear", ylim=None, level=None
+):
+    """One curve per entry of `lines`, a dict from name to values; `x` defaults to 0, 1, 2, ...
+
+    An entry may also be a pair (x, values). `level` draws a horizontal reference line.
+    """
+    figure, axes = _axes(6.4, 3.4, xlabel, ylabel)
+    if level is not None:
+        axes.axhline(level, color=GREY, linewidth=0.8)
+    for i, (name, values) in enumerate(lines.items()):
+        own_x, y = values if isinstance(values, tuple) else (x, values)
+        own_x = np.arange(len(y)) if own_x is None else own_x
+        axes.plot(
+            own_x, y, color=COLOURS[i % 6], linestyle=DASHES[i % 6], linewidth=1.8, label=name
+        )
+    axes.set(xscale=xscale, yscale=yscale)
+    if ylim is not None:
+        axes.set_ylim(*ylim)
+    _legend(figure, len(lines))
+    return figure
+
+
+def paths(problem, routes, *, window, minimum=(0.0, 0.0), xlabel="$w_1$", ylabel="$w_2$"):
+    """Contours of `problem(x, y)` and, on them, a path per entry of `routes` (name to (steps, 2)).
+
+    `window` is (left, right, bottom, top); a path that leaves it is cut off at the frame.
+    """
+    left, right, bottom, top = window
+    figure, axes = _axes(6.4, 3.4, xlabel, ylabel)
+    x, y = np.meshgrid(np.linspace(left, right, 241), np.linspace(bottom, top, 241))
+    height = problem(x, y)
+    steps = np.linspace(0, 1, 13)[1:] ** 2
+    levels = height.min() + (height.max() - height.min()) * steps
+    axes.contour(x, y, height, levels=levels, colors=GREY, linewidths=0.5, alpha=0.45)
+    for i, (name, route) in enumerate(routes.items()):
+        route = np.asarray(route)
+        axes.plot(
+            *route.T, color=COLOURS[i % 6], linestyle=DASHES[i % 6], linewidth=1.4,
+            marker=MARKERS[i % 6], markersize=3.5, label=name,
+        )  # fmt: skip
+    axes.plot(*minimum, marker="*", markersize=11, color=GREY, linestyle="none")
+    axes.set(xlim=(left, right), ylim=(bottom, top))
+    _legend(figure, len(routes))
+    return figure
