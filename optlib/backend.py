@@ -1,0 +1,31 @@
+"""The few functions that rules need beyond operators, for floats, NumPy arrays and torch tensors."""
+
+import numpy as np
+
+try:
+    import torch
+except ModuleNotFoundError:  # in the reader's browser there is no torch
+    torch = None
+
+
+def _is_tensor(x):
+    return torch is not None and isinstance(x, torch.Tensor)
+
+
+def norm(x):
+    """Return the square root of the sum of the squares of all elements, whatever the shape."""
+    return torch.linalg.vector_norm(x) if _is_tensor(x) else np.linalg.norm(x)
+
+
+def sign(x):
+    """Return -1, 0 or 1 for every element."""
+    return torch.sign(x) if _is_tensor(x) else np.sign(x)
+
+
+def where(condition, x, y):
+    """Return `x` where `condition` holds and `y` elsewhere; never branches on a tensor."""
+    if isinstance(condition, bool | np.bool_):  # keeps Python numbers weak: no promotion
+        return x if condition else y
+    if _is_tensor(condition):
+        return torch.where(condition, x, y)
+    return np.where(condition, x, y)[()]
