@@ -13,13 +13,33 @@ try:
 except ModuleNotFoundError:  # in the reader's browser there is no torch: rules run, classes do not
     torch = None
 
-# What a hyperparameter may be: a test of one number, and the same in words for the error message.
+IMPLS = ("eager",)
+
+
+def _non_negative(x):
+    return 0 <= x < math.inf
+
+
+def _fraction(x):
+    return 0 <= x < 1
+
+
+def _two_fractions(x):
+    return len(x) == 2 and all(map(_fraction, x))
+
+
+# What a hyperparameter may be: a test of one value, and the same in words for the error message.
+# A class whose rule has further ones names them in its own `legal`.
 LEGAL = {
-    "lr": (lambda x: 0 <= x < math.inf, "a finite number >= 0"),
-    "beta": (lambda x: 0 <= x < 1, "in [0, 1)"),
-    "betas": (lambda x: 0 <= x < 1, "two numbers, each in [0, 1)"),
-    "eps": (lambda x: 0 <= x < math.inf, "a finite number >= 0"),
-    "weight_decay": (lambda x: 0 <= x < math.inf, "a finite number >= 0"),
+    "lr": (_non_negative, "a finite number >= 0"),
+    "beta": (_fraction, "in [0, 1)"),
+    "betas": (_two_fractions, "two numbers, each in [0, 1)"),
+    "alpha": (_fraction, "in [0, 1)"),
+    "rho": (_fraction, "in [0, 1)"),
+    "eps": (_non_negative, "a finite number >= 0"),
+    "weight_decay": (_non_negative, "a finite number >= 0"),
+    "trust": (_non_negative, "a finite number >= 0"),
+    "adapt": (lambda x: isinstance(x, bool), "True or False"),
 }
 
 
@@ -28,12 +48,18 @@ class Optimizer(torch.optim.Optimizer if torch else object):
 
     A subclass names its rule; everything else is read from the rule's signature. It is a
     `torch.optim.Optimizer`: parameter groups, closures, `state_dict`, torch's schedulers and
-    `GradScaler` work as they do there. Gradients are never modified.
+    `GradScaler` work as they do there. A gradient of None skips its parameter; a gradient of zeros
+    does not. Gradients are never modified.
 
-    Raises ValueError for a hyperparameter outside its range, TypeError for an unknown one.
+    `state[w]` holds the rule's own letters, each in the shape and dtype of `w`, and `t`, the number
+    of steps that this parameter has taken.
+
+    Raises ValueError for a hyperparameter outside its range, TypeError for an unknown one, for a
+    sparse gradient and for a complex parameter: always before any parameter has moved.
     """
 
     rule = None
+    legal = {}
 
     def __init_subclass__(cls):
         # On the class, not the instance: torch copies and unpickles an optimizer without __init__.
@@ -42,37 +68,32 @@ class Optimizer(torch.optim.Optimizer if torch else object):
         cls.counts_steps = positional[-1] == "t"
         cls.state_names = [name for name in positional[2:] if name != "t"]
         cls.hyper = {a.name: a.default for a in arguments if a.kind is a.KEYWORD_ONLY}
+        cls.legal = {**LEGAL, **cls.legal}
+        if unbounded := cls.hyper.keys() - cls.legal.keys():
+            raise TypeError(f"{cls.__name__} does not say what is legal for {sorted(unbounded)}")
 
     def __init__(self, params, *, impl="eager", **hyper):
         if torch is None:
             raise ImportError(f"{type(self).__name__} drives torch tensors: pip install torch")
-        if unknown := sorted(hyper.keys() - self.hyper.keys()):
-            raise TypeError(
-                f"{type(self).__name__} has no {', '.join(unknown)}; it has {', '.join(self.hyper)}"
-            )
+        self._refuse_unknown(hyper.keys() - self.hyper.keys())
         super().__init__(params, {**self.hyper, **hyper, "impl": impl})
 
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        for group in self.param_groups:  # an older state_dict may lack what came later
+            for name, default in {**self.hyper, "impl": "eager"}.items():
+                group.setdefault(name, default)
+
     def add_param_group(self, param_group):
+        if isinstance(param_group, dict):  # torch refuses the rest in its own words
+            # A group's other keys are the caller's: torch's schedulers leave notes there.
+            self._refuse_unknown(param_group.keys() & self.legal.keys() - self.hyper.keys())
         super().add_param_group(param_group)
         try:
             self._check(self.param_groups[-1])
-        except ValueError:
+        except (TypeError, ValueError):
             self.param_groups.pop()
             raise
-
-    def _check(self, group):
-        if group["impl"] not in ("eager",):
-            raise ValueError(f"impl is {group['impl']!r}; legal: 'eager'")
-        for name in self.hyper:
-            legal, words = LEGAL[name]
-            value = group[name]
-            if name == "betas" and len(value) != 2:
-                raise ValueError(f"betas is {value!r}; legal: {words}")
-            for number in value if isinstance(value, tuple | list) else (value,):
-                if torch.is_tensor(number) and number.numel() != 1:
-                    raise ValueError(f"{name} is a tensor of {number.numel()} elements; legal: one")
-                if not legal(float(number)):
-                    raise ValueError(f"{name} is {value!r}; legal: {words}")
 
     @torch.no_grad() if torch else lambda f: f
     def step(self, closure=None):
@@ -82,25 +103,72 @@ class Optimizer(torch.optim.Optimizer if torch else object):
             with torch.enable_grad():
                 loss = closure()
         for group in self.param_groups:
+            self._check(group)
+        for group in self.param_groups:
+            hyper = {name: _plain(group[name]) for name in self.hyper}
             for w in group["params"]:
                 if w.grad is not None:
-                    self._step_one(w, w.grad, self.state[w], group)
+                    self._step_one(w, w.grad, self.state[w], hyper)
         return loss
 
-    def _step_one(self, w, g, state, group):
-        if g.is_sparse:
-            raise RuntimeError(f"{type(self).__name__} does not support sparse gradients")
-        if torch.is_complex(w):
-            raise RuntimeError(f"{type(self).__name__} does not support complex parameters")
+    def _step_one(self, w, g, state, hyper):
         if not state:
             state.update({name: torch.zeros_like(w) for name in self.state_names})
             if self.counts_steps:
                 state["t"] = 0
         old = [w, *(state[name] for name in self.state_names)]
-        arguments = [w, g, *old[1:]]
-        if self.counts_steps:
-            state["t"] += 1
-            arguments.append(state["t"])
-        hyper = {name: group[name] for name in self.hyper}
-        for tensor, new in zip(old, self.rule(*arguments, **hyper)):
-            tensor.copy_(new)
+        clock = (state["t"] + 1,) if self.counts_steps else ()
+        new = self.rule(w, g, *old[1:], *clock, **hyper)
+        # A rule may hand back one argument as the new value of another: copy it before it changes.
+        new = [x.clone() if any(x is y for y in old) else x for x in new]
+        for tensor, value in zip(old, new, strict=True):
+            tensor.copy_(value)
+        if clock:
+            (state["t"],) = clock
+
+    def _refuse_unknown(self, names):
+        if names:
+            raise TypeError(
+                f"{type(self).__name__} has no {', '.join(sorted(names))}; "
+                f"it has {', '.join([*self.hyper, 'impl'])}"
+            )
+
+    def _check(self, group):
+        if group["impl"] not in IMPLS:
+            raise ValueError(f"impl is {group['impl']!r}; legal: {', '.join(map(repr, IMPLS))}")
+        for name in self.hyper:
+            self._check_value(name, group[name])
+        for w in group["params"]:
+            self._check_tensor(w)
+
+    def _check_value(self, name, value):
+        test, words = self.legal[name]
+        if torch.is_tensor(value) and value.numel() != 1:  # torch's own words
+            raise ValueError(f"Tensor {name} must be 1-element; it has {value.numel()}")
+        try:
+            legal = test(_plain(value))
+        except (TypeError, ValueError, RuntimeError):
+            legal = False
+        if not legal:
+            raise ValueError(f"{name} is {value!r}; legal: {words}")
+
+    def _check_tensor(self, w):
+        if w.is_complex():
+            raise TypeError(
+                f"{type(self).__name__} does not support complex parameters: "
+                "keep the real view, torch.view_as_real(w), as the parameter"
+            )
+        if w.grad is not None and w.grad.layout is not torch.strided:
+            raise TypeError(
+                f"{type(self).__name__} does not support sparse gradients: "
+                "use sparse=False in the layer, or w.grad = w.grad.to_dense()"
+            )
+
+
+def _plain(x):
+    """Return a hyperparameter as Python numbers: no dtype of its own may leak into the weights."""
+    if isinstance(x, tuple | list):
+        return tuple(_plain(y) for y in x)
+    if torch.is_tensor(x):
+        return x.item()
+    return x if isinstance(x, bool) else float(x)
