@@ -1,0 +1,2 @@
+def sgd_step(w, g, lr):
+    return lr * (w / lr - g)
