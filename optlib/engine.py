@@ -1,8 +1,8 @@
-"""The one place that drives a rule over a model's parameters, and the only one that overwrites them.
+"""The one place that drives a rule over a model's parameters, and the only one that changes them.
 
 A rule is a pure function `rule(w, g, *state, [t], *, lr, ...) -> (w, *state)`. Its signature is its
-declaration: the arguments between `g` and `t` are what the optimizer remembers, the keyword arguments
-are its hyperparameters with their defaults.
+declaration: the arguments between `g` and `t` are what the optimizer remembers, the keyword
+arguments are its hyperparameters with their defaults.
 """
 
 import inspect
