@@ -1,0 +1,252 @@
+"""The judge: compares a student's raw answers with the right ones and names the mistake.
+
+It runs on the teacher's side only. What comes from the student is data of checked type and size.
+"""
+
+import base64
+import builtins
+import functools
+import json
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from grader import probe as asked
+from grader.exercise import load
+
+SEEDS = 16  # inputs differ between submissions; few enough to compute the right answers once
+MOST_JSON = 12_000_000
+DTYPES = {"<f8", "<f4", "<f2", "<i8", "<i4", "<i2", "|i1", "|u1", "|b1", "<u4", "<u8", "<u2"}
+
+
+class Malformed(ValueError):
+    """What came out of the student's process is not a list of answers."""
+
+
+@dataclass(frozen=True)
+class Aspect:
+    name: str
+    points: float
+    earned: float
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Marks for one function, the teacher's sentence, and the known mistake if it is one."""
+
+    function: str
+    grade_id: str
+    points: float
+    earned: float
+    sentence: str
+    aspects: tuple = ()
+    mistake: str | None = None
+    review: bool = False  # a person should look: the zero is about the machine, not the answer
+
+
+def judged(section, piece, grade_id, handed_out, seed):
+    """The verdict on what `probe.hand_out` printed for one hidden cell."""
+    exercise = load(section, piece)
+    probe = next(p for p in exercise.probes if p.grade_id == grade_id)
+    right = right_answers(section, piece, grade_id, seed)
+    try:
+        given = decoded(handed_out, right)
+    except (Malformed, RecursionError) as error:
+        return nothing(probe, f"`{probe.function}` handed out something unreadable: {error}", True)
+    told = [settings | {"agrees": agree(g, r, settings)} for g, r, settings in
+            zip(given, right, _settings(probe.source))]
+    if all(t["agrees"] for t in told):
+        rows = _rows(probe, right, told, lambda t: True)
+        return Verdict(probe.function, grade_id, probe.points, probe.points,
+                       f"`{probe.function}` is right.", rows)
+    mistake = named(section, piece, grade_id, given, told, seed)
+    # A catalogued mistake is another algorithm, and so is whatever fails the first aspect.
+    core = told[0]["agrees"] and not (mistake and mistake[1])
+    rows = _rows(probe, right, told, lambda t: core and t["agrees"])
+    sentence = mistake[0].because if mistake else described(probe.function, given, right, told)
+    return Verdict(probe.function, grade_id, probe.points, sum(r.earned for r in rows), sentence,
+                   rows, mistake[0].name if mistake else None)
+
+
+def nothing(probe, sentence, review=False):
+    """No marks, with the reason."""
+    return Verdict(probe.function, probe.grade_id, probe.points, 0.0, sentence, review=review)
+
+
+def _rows(probe, right, told, earns):
+    share = probe.points / sum(t["points"] for t in told)
+    return tuple(Aspect(r["aspect"], t["points"] * share, t["points"] * share if earns(t) else 0.0)
+                 for r, t in zip(right, told))
+
+
+@functools.cache
+def _settings(source):
+    return [asked.settings(aspect) for aspect in asked.aspects(source)]
+
+
+@functools.cache
+def right_answers(section, piece, grade_id, seed):
+    exercise = load(section, piece)
+    return _own_answers(exercise, grade_id, exercise.namespace(), seed)
+
+
+@functools.cache
+def mistaken_answers(section, piece, grade_id, seed):
+    """For each known mistake of the function: the mistake and the answers it gives."""
+    exercise = load(section, piece)
+    function = grade_id.removesuffix("_hidden")
+    return [
+        (m, _own_answers(exercise, grade_id, exercise.namespace(function, m.source), seed))
+        for m in exercise.mistakes
+        if m.function == function
+    ]
+
+
+def _own_answers(exercise, grade_id, namespace, seed):
+    source = next(p.source for p in exercise.probes if p.grade_id == grade_id)
+    handed_out = json.loads(asked.hand_out(source, namespace, seed))
+    return [answer | {"values": [_leaves(v) for v in answer["values"]]} for answer in handed_out]
+
+
+def decoded(handed_out, right):
+    """Check and decode what the student's process handed out; raises Malformed."""
+    if not isinstance(handed_out, str) or len(handed_out) > MOST_JSON:
+        raise Malformed("no answers, or too many")
+    try:
+        given = json.loads(handed_out)
+    except ValueError as error:
+        raise Malformed("not JSON") from error
+    if not isinstance(given, list) or len(given) != len(right):
+        raise Malformed("a different number of aspects")
+    return [_answer(g, r["aspect"]) for g, r in zip(given, right)]
+
+
+def _answer(given, aspect):
+    if not isinstance(given, dict) or not isinstance(given.get("values"), list):
+        raise Malformed("an aspect without values")
+    raised, missing = given.get("raised"), given.get("missing")
+    changed = given.get("changed")
+    changed = changed if isinstance(changed, list) else []
+    return {
+        "aspect": aspect,
+        "values": [_leaves(value) for value in given["values"][: asked.MOST_VALUES]],
+        "changed": [c for c in changed if isinstance(c, str) and c.isidentifier()][:20],
+        "raised": raised if isinstance(raised, str) else None,
+        "missing": bool(missing),
+    }
+
+
+def _leaves(value, depth=0):
+    """An encoded value as a flat list of arrays, None, text and strange things, with the nesting."""
+    if depth > 8:
+        raise Malformed("nested too deeply")
+    if isinstance(value, list):
+        return [leaf for item in value for leaf in _leaves(item, depth + 1)] + [("end", len(value))]
+    if not isinstance(value, dict) or len(value) != 1:
+        raise Malformed("a value of unknown form")
+    ((kind, content),) = value.items()
+    if kind == "array":
+        return [_array(content)]
+    if kind in ("text", "strange"):
+        return [(kind, content if isinstance(content, str) else None)]
+    raise Malformed("a value of unknown kind")
+
+
+def _array(content):
+    try:
+        dtype, shape, data = content
+        shape = tuple(int(n) for n in shape)
+        if dtype not in DTYPES or any(n < 0 for n in shape) or len(shape) > 8:
+            raise Malformed("an array of unknown type")
+        raw = base64.b64decode(data, validate=True)
+    except (TypeError, ValueError) as error:
+        raise Malformed("an array that is none") from error
+    if len(raw) != math.prod(shape) * np.dtype(dtype).itemsize:
+        raise Malformed("an array whose size is not its shape's")
+    return np.frombuffer(raw, dtype).reshape(shape).astype(np.float64)
+
+
+def agree(given, right, settings, nan=False):
+    """Whether two sets of answers to one aspect are the same within the aspect's tolerance."""
+    if given["raised"] != right["raised"] or bool(given["missing"]) != bool(right["missing"]):
+        return False
+    if set(given["changed"]) != set(right["changed"]) or len(given["values"]) != len(right["values"]):
+        return False
+    return all(
+        len(g) == len(r) and all(same(a, b, settings, nan) for a, b in zip(g, r))
+        for g, r in zip(given["values"], right["values"])
+    )
+
+
+def same(given, right, settings, nan=False):
+    """Whether one leaf equals another. NaN equals nothing, unless two mistakes are compared."""
+    if not isinstance(right, np.ndarray) or not isinstance(given, np.ndarray):
+        return type(given) is type(right) and given == right
+    if given.shape != right.shape:
+        return False
+    with np.errstate(all="ignore"):
+        finite = np.isfinite(right)
+        largest = np.max(np.abs(right[finite]), initial=0.0)
+        # What cancels leaves rounding of the size of what was cancelled, not of what is left.
+        room = settings["rtol"] * np.abs(right) + settings["atol"] + 1e-14 * largest
+        close = finite & (np.abs(given - right) <= room)
+        close |= (given == right)
+        if nan:
+            close |= np.isnan(given) & np.isnan(right)
+    return bool(np.all(close))
+
+
+def named(section, piece, grade_id, given, told, seed):
+    """The known mistake that gives these answers, and whether it gives all of them; or None."""
+    failing = [i for i, t in enumerate(told) if not t["agrees"]]
+    nearest = None
+    for mistake, answers in mistaken_answers(section, piece, grade_id, seed):
+        equal = [agree(g, m, t, nan=True) for g, m, t in zip(given, answers, told)]
+        if all(equal):
+            return mistake, True
+        if nearest is None and all(equal[i] for i in failing) and _says_something(given, failing):
+            nearest = mistake, False
+    return nearest
+
+
+def _says_something(given, failing):
+    # Two answers that both crash at once have nothing in common but the crash.
+    return any(given[i]["values"] for i in failing)
+
+
+def described(function, given, right, told):
+    """What can be said of a wrong answer that nobody has catalogued yet."""
+    if all(g["missing"] for g in given):
+        return f"There is no `{function}` in the notebook: the cell that defines it is empty or failed."
+    if all(g["raised"] == "NotImplementedError" and not g["values"] for g in given):
+        return f"`{function}` is not written yet: its cell still raises NotImplementedError."
+    first = next(i for i, t in enumerate(told) if not t["agrees"])
+    aspect, g, r = right[first]["aspect"], given[first], right[first]
+    if g["changed"] and agree(g | {"changed": []}, r, told[first]):
+        names = ", ".join(f"`{name}`" for name in g["changed"])
+        return (f"The values are right, but `{function}` changes its argument {names} in place: "
+                "work on a copy, the caller still needs the old one.")
+    if g["raised"] and g["raised"] != r["raised"]:
+        known = isinstance(getattr(builtins, g["raised"], None), type)
+        kind = g["raised"] if known else "an exception"
+        return f"`{function}` stopped with {kind} when it was asked about: {aspect}."
+    return f"`{function}` goes wrong on: {aspect}. {_difference(g, r, told[first])}"
+
+
+def _difference(given, right, settings):
+    for number, (g, r) in enumerate(zip(given["values"], right["values"]), start=1):
+        if len(g) != len(r):
+            return f"Answer {number} does not hold as many values as were asked for."
+        for a, b in zip(g, r):
+            if same(a, b, settings):
+                continue
+            if not isinstance(a, np.ndarray) or not isinstance(b, np.ndarray):
+                return f"Answer {number} is of another kind than was asked for."
+            if a.shape != b.shape:
+                return f"Answer {number} has shape {a.shape}, expected {b.shape}."
+            if np.isnan(a).any() and not np.isnan(b).any():
+                return f"Answer {number} is not a number (NaN)."
+            return (f"The first answer that differs is number {number} of {len(right['values'])}; "
+                    "it is none of the mistakes we know.")
+    return "It hands out a different number of answers than were asked for."

@@ -1,0 +1,128 @@
+"""Answers that import the answer: found in the source, before anything runs, and refused by name."""
+
+import ast
+
+from IPython.core.inputtransformer2 import TransformerManager
+
+# Libraries that hold an optimizer, a schedule or our own answers.
+REFUSED = (
+    "optlib", "grader", "solutions", "torch.optim", "torch.optim.lr_scheduler", "optax", "timm",
+    "apex", "deepspeed", "torch_optimizer", "pytorch_optimizer", "bitsandbytes", "schedulefree",
+    "lion_pytorch", "lightning", "transformers", "keras", "tensorflow", "jax", "flax", "mxnet",
+    "torch.distributed.optim", "torch.ao", "paddle", "chainer", "autograd", "sklearn",
+)  # fmt: skip
+# Ways round an import statement that leave the name in the source.
+IMPORTERS = {"__import__", "import_module", "find_spec", "run_module", "run_path"}
+RUNNERS = {"exec", "eval", "compile", "run_cell", "run_line_magic", "run_cell_magic", "system"}
+
+
+def refused(source):
+    """The first refused library that a cell's source imports or uses, as it is known; or None."""
+    try:
+        tree = ast.parse(TransformerManager().transform_cell(source))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None  # what does not parse does not run
+    aliases = _aliases(tree)
+    for node in ast.walk(tree):
+        for name in _names(node, aliases):
+            if library := _library(name):
+                return library
+    return None
+
+
+def _library(name):
+    for library in REFUSED:
+        if name == library or name.startswith(library + "."):
+            return library
+    # The kernels that torch's own optimizers call.
+    return "torch.optim" if name.startswith(("torch._fused_", "torch._foreach_adam")) else None
+
+
+def _aliases(tree):
+    """Local name -> dotted name, for imports and for plain assignments such as `t = torch`."""
+    aliases = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for a in node.names:
+                aliases[a.asname or a.name.split(".")[0]] = a.name if a.asname else a.name.split(".")[0]
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            for a in node.names:
+                aliases[a.asname or a.name] = f"{node.module}.{a.name}"
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign) and (source := _dotted(node.value, aliases)):
+            if source.split(".")[0] in {v.split(".")[0] for v in aliases.values()}:
+                for target in node.targets:
+                    if isinstance(target, ast.Name):
+                        aliases[target.id] = source
+    return aliases
+
+
+def _dotted(node, aliases):
+    if isinstance(node, ast.Name):
+        # A notebook's cells share their names: torch is torch wherever it was imported.
+        return aliases.get(node.id, node.id)
+    if isinstance(node, ast.Attribute):
+        base = _dotted(node.value, aliases)
+        return f"{base}.{node.attr}" if base else None
+    if isinstance(node, ast.Call):
+        called, given = _called(node), [a.value for a in node.args if isinstance(a, ast.Constant)]
+        if called == "getattr" and len(node.args) > 1 and given and isinstance(given[0], str):
+            base = _dotted(node.args[0], aliases)
+            return f"{base}.{given[0]}" if base else None
+        if called in IMPORTERS and given and isinstance(given[0], str):
+            return given[0]
+    if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant):
+        base = _dotted(node.value, aliases)
+        if base in ("sys.modules", "modules") and isinstance(node.slice.value, str):
+            return node.slice.value
+        if base and base.endswith(".__dict__"):
+            return f"{base.removesuffix('.__dict__')}.{node.slice.value}"
+    return None
+
+
+def _called(node):
+    return getattr(node.func, "attr", getattr(node.func, "id", None))
+
+
+def _names(node, aliases):
+    if isinstance(node, ast.Import):
+        yield from (a.name for a in node.names)
+    elif isinstance(node, ast.ImportFrom) and node.module:
+        yield node.module
+        yield from (f"{node.module}.{a.name}" for a in node.names)
+    elif isinstance(node, ast.Attribute | ast.Name | ast.Subscript):
+        # A bare name is a library only if it was imported as one.
+        name = _dotted(node, aliases)
+        if name and (not isinstance(node, ast.Name) or node.id in aliases):
+            yield name
+    elif isinstance(node, ast.Call):
+        if name := _dotted(node, aliases):
+            yield name
+        if _called(node) in RUNNERS:
+            for a in node.args:
+                if isinstance(a, ast.Constant) and isinstance(a.value, str):
+                    if library := refused(a.value):
+                        yield library
+
+
+def refused_in(cells):
+    """(library, cell number from 1) of the first code cell that uses a refused library, or None.
+
+    Cells share their names, so an alias made in one cell is followed in the others.
+    """
+    codes = [(n, c.source) for n, c in enumerate(cells, start=1) if c.cell_type == "code"]
+    for number, source in codes:
+        if library := refused(source):
+            return library, number
+    together, bounds = [], []
+    for number, source in codes:
+        try:
+            ast.parse(TransformerManager().transform_cell(source))
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            continue
+        together.append(source)
+        bounds.append(number)
+    for last in range(1, len(together) + 1):
+        if library := refused("\n".join(together[:last])):
+            return library, bounds[last - 1]
+    return None
