@@ -2,7 +2,10 @@
 
 from math import cos, pi
 
+from optlib.legal import legal
 
+
+@legal(t="[0, inf)", T="(0, inf)", lr_max="[0, inf)", lr_min="[0, inf)")
 def cosine_annealing(t, T, lr_max, lr_min=0.0):
     """The learning rate after `t` of `T` steps; both in the same unit, steps or epochs.
 
