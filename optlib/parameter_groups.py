@@ -16,32 +16,31 @@ def norms_and_biases_apart(model, **options):
     Apart are: every parameter of a norm layer, of at most one dimension, or named a bias. Frozen
     parameters are left out, shared ones appear once, and an empty group is dropped.
     """
-    norm_layers = (
-        nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm,
-    )  # fmt: skip
-    in_norm_layers = _parameters_of(m for m in model.modules() if isinstance(m, norm_layers))
-
-    def apart(name, w):
-        return w.ndim <= 1 or "bias" in name.rpartition(".")[2] or id(w) in in_norm_layers
-
-    return _split(model, apart, {"weight_decay": 0.0, **options})
+    return _split(model, _norms_and_biases(model), {"weight_decay": 0.0, **options})
 
 
-def hidden_matrices_apart(model, *, head=(), lr=3e-4):
-    """Return two groups: the hidden layers' matrices for Muon, and the rest for AdamW at `lr`.
+def hidden_matrices_apart(model, *, head=(), **options):
+    """Return two groups: the hidden layers' matrices for Muon, and the rest for AdamW.
 
-    The rest has `orthogonal=False`: every parameter of at most one dimension, embeddings, and the
-    parameters of the modules in `head`, the output layer, which nothing but its place tells apart.
-    Frozen parameters are left out, shared ones appear once, and an empty group is dropped.
+    The second group has `orthogonal=False` and the `options`, as a rule a smaller lr:
+    `MuonWithAdamW(hidden_matrices_apart(model, head=model.head, lr=3e-4), lr=0.02)`.
+
+    Apart are: norm layers and biases as above, embeddings, and the parameters of `head`, a module
+    or several: nothing but its place tells the output layer from a hidden one.
     """
     heads = [head] if isinstance(head, nn.Module) else list(head)
     embeddings = [m for m in model.modules() if isinstance(m, nn.Embedding | nn.EmbeddingBag)]
-    ends = _parameters_of(embeddings + heads)
+    ends = _norms_and_biases(model) | _parameters_of(embeddings + heads)
+    return _split(model, ends, {"orthogonal": False, **options})
 
-    def apart(name, w):
-        return w.ndim <= 1 or id(w) in ends
 
-    return _split(model, apart, {"orthogonal": False, "lr": lr})
+def _norms_and_biases(model):
+    layers = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
+    return _parameters_of(m for m in model.modules() if isinstance(m, layers)) | {
+        id(w)
+        for name, w in model.named_parameters()
+        if w.ndim <= 1 or "bias" in name.rpartition(".")[2]
+    }
 
 
 def _parameters_of(modules):
@@ -50,7 +49,7 @@ def _parameters_of(modules):
 
 def _split(model, apart, options):
     groups = [{"params": []}, {"params": [], **options}]
-    for name, w in model.named_parameters():
+    for w in model.parameters():
         if w.requires_grad:
-            groups[apart(name, w)]["params"].append(w)
+            groups[id(w) in apart]["params"].append(w)
     return [group for group in groups if group["params"]]

@@ -9,8 +9,9 @@ def orthogonalize(u, steps=5, eps=1e-7):
     """Drive every singular value of the matrix `u` towards one, keeping its singular vectors.
 
     Each Newton-Schulz step applies the odd quintic a x + b x^3 + c x^5 to the singular values. Its
-    coefficients are Jordan's: they lift small values fast and then stay between 0.68 and 1.13
-    instead of converging. A kernel of more dimensions is a matrix of one row per output.
+    coefficients are Jordan's: they lift small values fast and do not converge, so that values above
+    a hundredth of the norm end between 0.68 and 1.14. A convolution's kernel is a matrix with one
+    row per output.
 
     Conventions: the arithmetic is in the dtype of `u`; Jordan and torch work in bfloat16. The norm
     is at least eps, as in torch; Jordan adds eps to it.

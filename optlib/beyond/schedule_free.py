@@ -48,8 +48,9 @@ def schedule_free_adamw(
 
     beta1 is no momentum: it says how near to the average the gradient is taken.
 
-    Conventions: as in `schedule_free_sgd`; v is bias-corrected and eps is outside the root, as in
-    the authors' package.
+    Conventions: as in `schedule_free_sgd`; v is bias-corrected itself, eps outside the root. The
+    code of the paper's experiments puts that correction, `(1 - beta2**t) ** 0.5`, into lr instead:
+    the first steps then also decay less and weigh less in the average.
     """
     beta1, beta2 = betas
     lr, share = warmup_and_share(t, lr, warmup_steps)

@@ -1,4 +1,4 @@
-"""Accumulation: equal to one big batch whatever the sizes, clipped once, and where it is not equal."""
+"""Accumulation: one big batch whatever the sizes, clipped once, and where it is not equal."""
 
 import copy
 
@@ -125,7 +125,7 @@ def one_big_step(model, optimizer, data, max_norm=None):
 
 
 def both(model, data, max_norm=None, steps=3):
-    """Return the largest difference of weights, and the losses, of a big and an accumulated step."""
+    """Return the largest difference of weights, and both losses, small steps beside big ones."""
     other = copy.deepcopy(model)
     optimizers = [torch.optim.Adam(m.parameters(), lr=0.05) for m in (model, other)]
     model(data[0]).sum().backward()  # leaves gradients behind, to be cleared

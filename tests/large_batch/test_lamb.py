@@ -15,10 +15,10 @@ LOUD = {"betas": (0.78, 0.953), "eps": 3e-3, "weight_decay": 0.17}
 LRS = [0.1, 0.1, 0.07, 0.07, 0.0013, 0.0013, 0.0013, 0.2, 0.2, 0.2]
 
 
-def problem(shape=(2, 3), steps=len(LRS), seed=7):
+def problem(shape=(2, 3), seed=7):
     """Weights, and gradients over seven decades; the third is zero."""
     rng = np.random.default_rng(seed)
-    gs = rng.standard_normal((steps, *shape)) * 10.0 ** rng.uniform(-5, 2, (steps, *shape))
+    gs = rng.standard_normal((len(LRS), *shape)) * 10.0 ** rng.uniform(-5, 2, (len(LRS), *shape))
     gs[2] = 0.0
     return rng.standard_normal(shape), gs
 

@@ -16,10 +16,10 @@ LOUD = {"beta": 0.83, "weight_decay": 0.17, "trust": 0.07}
 LRS = [1.3, 1.3, 0.9, 0.9, 0.013, 0.013, 0.013, 2.1, 2.1, 2.1]
 
 
-def problem(shape=(2, 3), steps=len(LRS), seed=7):
+def problem(shape=(2, 3), seed=7):
     """Weights, and gradients over seven decades; the third is zero."""
     rng = np.random.default_rng(seed)
-    gs = rng.standard_normal((steps, *shape)) * 10.0 ** rng.uniform(-4, 3, (steps, *shape))
+    gs = rng.standard_normal((len(LRS), *shape)) * 10.0 ** rng.uniform(-4, 3, (len(LRS), *shape))
     gs[2] = 0.0
     return rng.standard_normal(shape), gs
 

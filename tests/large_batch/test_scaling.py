@@ -1,4 +1,4 @@
-"""Scaling rules and the noise scale: printed values, closed forms, a problem whose truth is known."""
+"""Scaling and noise scale: printed values, closed forms, a problem whose truth is known."""
 
 import math
 
