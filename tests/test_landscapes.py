@@ -1,4 +1,4 @@
-"""Every landscape: its gradient is its slope, its minimum a minimum, its start inside the picture."""
+"""Every landscape: its gradient is its slope, its minimum a minimum, its start in the picture."""
 
 import numpy as np
 import pytest

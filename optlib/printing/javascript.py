@@ -15,8 +15,9 @@ import types
 import numpy
 
 from optlib import backend
+from optlib.legal import legal
 
-# How tightly JavaScript binds: an operand that binds less tightly than its place wants is bracketed.
+# How tightly JavaScript binds; an operand that binds less tightly than its place is bracketed.
 ATOM, POWER, TIMES, PLUS, COMPARE, AND, OR, CHOICE = 8, 7, 6, 5, 4, 3, 2, 1
 
 OPERATORS = {
@@ -145,7 +146,7 @@ def function(rule, vectors=None):
 def program(rules):
     """Return the runtime and every function of `rules`, callees included, each once."""
     printed, origin = {}, {}
-    queue = [(rule, layerwise(rule)) for rule in rules]
+    queue = [(inspect.unwrap(rule), layerwise(rule)) for rule in rules]
     while queue:
         rule, vectors = queue.pop(0)
         name = name_in_javascript(rule, vectors)
@@ -160,10 +161,7 @@ def program(rules):
 
 def layerwise(rule):
     """Does the rule, or a rule that it calls, look at a whole layer at once?"""
-    called = list(_called(rule))
-    return backend.norm in called or any(
-        layerwise(f) for f in called if isinstance(f, types.FunctionType) and f not in KNOWN
-    )
+    return backend.norm in _called(rule, set())
 
 
 def name_in_javascript(rule, vectors=None):
@@ -178,7 +176,7 @@ def _safe(name):
 
 def _tree(rule):
     try:
-        lines, first = inspect.getsourcelines(rule)
+        lines, first = inspect.getsourcelines(inspect.unwrap(rule))
         tree = ast.parse(textwrap.dedent("".join(lines))).body[0]
     except (OSError, TypeError, SyntaxError) as error:
         raise CannotPrint(f"{rule!r}: no source to print") from error
@@ -187,15 +185,22 @@ def _tree(rule):
     return ast.increment_lineno(tree, first - 1)
 
 
-def _called(rule):
+def _called(rule, seen):
+    """Everything that the rule calls, and the functions it calls call in turn."""
+    rule = inspect.unwrap(rule)
+    if rule in seen or rule in KNOWN:
+        return seen
+    seen.add(rule)
     for node in ast.walk(_tree(rule)):
         if isinstance(node, ast.Call):
             try:
-                value = _outside(rule, node.func)
-                hash(value)
-            except (LookupError, TypeError):
+                callee = _outside(rule, node.func)
+            except LookupError:
                 continue
-            yield value
+            if isinstance(callee, types.FunctionType):
+                _called(callee, seen)
+                seen.add(callee)
+    return seen
 
 
 def _outside(rule, node):
@@ -216,7 +221,7 @@ class _Printer:
     """Prints one function. Every `expression` returns its text and how tightly it binds."""
 
     def __init__(self, rule, vectors):
-        self.rule, self.vectors, self.callees = rule, vectors, []
+        self.rule, self.vectors, self.callees = inspect.unwrap(rule), vectors, []
         self.tree = _tree(rule)
         self.parameters = inspect.signature(rule).parameters
         self.assigned = {
@@ -230,8 +235,7 @@ class _Printer:
         raise CannotPrint(f"{place}: {self.rule.__name__}: {why}: {words}")
 
     def text(self):
-        if self.tree.decorator_list:
-            self.refuse(self.tree.decorator_list[0], "cannot print a decorated function")
+        self.check_decorators()
         body = self.tree.body
         if ast.get_docstring(self.tree) is not None:
             body = body[1:]
@@ -240,6 +244,14 @@ class _Printer:
         lines += [line for node in body for line in self.statement(node)]
         head = f"function {name_in_javascript(self.rule, self.vectors)}({self.arguments()}) {{"
         return "\n".join([head, *("  " + line for line in lines), "}", ""])
+
+    def check_decorators(self):
+        """A decorator may change the function, except the one that only checks its arguments."""
+        for node in self.tree.decorator_list:
+            maker = node.func if isinstance(node, ast.Call) else node
+            known = self.rule.__globals__.get(maker.id) if isinstance(maker, ast.Name) else None
+            if known is not legal:
+                self.refuse(node, "cannot print a decorated function")
 
     # -- the signature
 
@@ -496,13 +508,13 @@ class _Printer:
             bound = signature.bind(*node.args, **{k.arg: k.value for k in node.keywords}).arguments
         except TypeError as error:
             self.refuse(node, str(error))
-        self.callees.append(callee)
+        self.callees.append(inspect.unwrap(callee))
         parameters = signature.parameters.values()
         keyword = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.name in bound]
         positional = [p.name for p in parameters if p.kind is not p.KEYWORD_ONLY]
-        while positional and positional[-1] not in bound:
+        while positional and positional[-1] not in bound and not keyword:
             positional.pop()
-        # An argument left out in the middle takes its default: undefined does that.
+        # An argument left out before others takes its default: undefined does that.
         texts = [self.value(bound[n]) if n in bound else "undefined" for n in positional]
         if keyword:
             pairs = (_pair(n, self.value(bound[n])) for n in keyword)
