@@ -68,9 +68,7 @@ def _taught(page, rule, paper, **rest):
     return Row(rule, paper, page, exercise=page, **rest)
 
 
-SGD_WITH_MOMENTUM = Twin(
-    "torch.optim.SGD", names={"beta": "momentum"}, at_new_lr=carry_velocity
-)
+SGD_WITH_MOMENTUM = Twin("torch.optim.SGD", names={"beta": "momentum"}, at_new_lr=carry_velocity)
 SGD_WITH_NESTEROV = Twin(
     "torch.optim.SGD",
     names={"beta": "momentum"},
