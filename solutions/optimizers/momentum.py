@@ -177,9 +177,9 @@ def weights_and_velocity_after_each_step_under_a_changing_lr(momentum_step, rng,
             g[rng.uniform(size=shape) < 0.2] = 0.0
             g.flat[-1] = 0.0
             lr = 0.3 if step < 5 else 0.006
-            new_w, new_v = momentum_step(w, g, v, lr=lr, beta=beta)
-            yield new_w, new_v, w, g, v
-            w, v = new_w, new_v
+            new = momentum_step(w, g, v, lr=lr, beta=beta)
+            yield new, w, g, v
+            w, v = new
     for lr, beta in (0.2, 0.6), (0.05, 0.99):
         w, v = rng.uniform(20.0, 30.0, size=5), rng.choice([-1.0, 1.0], size=5) * rng.uniform(5.0, 9.0, size=5)
         yield momentum_step(w, rng.uniform(-2.0, 2.0, size=5), v, lr=lr, beta=beta)
@@ -350,9 +350,9 @@ def weights_and_velocity_after_each_step_under_a_changing_lr(nesterov_step, rng,
                 handed.append(-side * scale * (3.0 - np.cos(point / (1.0 + scale))))
                 return handed[-1]
             lr = 0.3 if step < 5 else 0.006
-            new_w, new_v = nesterov_step(grad, w, v, lr=lr, beta=beta)
-            yield new_w, new_v, w, v, handed[:1]
-            w, v = new_w, new_v
+            new = nesterov_step(grad, w, v, lr=lr, beta=beta)
+            yield new, w, v, handed[:1]
+            w, v = new
     w, v = rng.uniform(20.0, 30.0, size=5), rng.choice([-1.0, 1.0], size=5) * rng.uniform(5.0, 9.0, size=5)
     yield nesterov_step(lambda point: 2.0 + np.sin(point), w, v, lr=0.2, beta=0.6)
 
@@ -381,7 +381,7 @@ def single_numbers_deep_arrays_and_the_default_beta(nesterov_step, rng, points=1
 # %% [markdown]
 # ## Predict, then run
 #
-# A long narrow valley: the slope across it is 25 times steeper than along it. Below, the same 120 steps at the same learning rate with no momentum ($\beta = 0$), with momentum, and with Nesterov's momentum. **Write down first:** which of the three reaches the lowest loss, which one's loss goes *up* on the way, and why?
+# A long narrow valley: the slope across it is 25 times steeper than along it. Below, the same 120 steps at the same learning rate with no momentum ($\beta = 0$), with momentum, and with Nesterov's momentum. **Write down first:** which of the three reaches the lowest loss, whose loss goes *up* on the way, and why?
 
 # %%
 steep = np.array([1.0, 25.0])                       # loss = (w1^2 + 25 w2^2) / 2
