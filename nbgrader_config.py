@@ -1,7 +1,13 @@
-"""nbgrader for this book: solutions/ is the source, exercises/ the release, marks come from the judge."""
+"""nbgrader's settings: solutions/ is the source, exercises/ the release, the judge gives marks."""
 
 import os
 import sys
+import warnings
+
+from sqlalchemy.exc import SAWarning
+
+# nbgrader 0.9.6 makes SQLAlchemy 2.1 warn three times for every new student; nothing is wrong.
+warnings.simplefilter("ignore", SAWarning)
 
 # nbgrader calls `alembic` by name: found also when the environment is not activated.
 os.environ["PATH"] = os.path.dirname(sys.executable) + os.pathsep + os.environ.get("PATH", "")

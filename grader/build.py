@@ -1,4 +1,4 @@
-"""Build the exercises: `solutions/<section>/<piece>.py` -> the instructor's notebook -> the release.
+"""Build the exercises: source -> instructor's notebook -> the release that nbgrader carves.
 
 python -m grader.build            builds all of them and fills the gradebook
 """
@@ -10,14 +10,16 @@ import os
 import sys
 
 import nbformat
-from nbgrader.api import Gradebook, MissingEntry
-from nbgrader.apps import NbGraderAPI
+from nbgrader.api import Gradebook
+from nbgrader.converters import GenerateAssignment
+from nbgrader.coursedir import CourseDirectory
 from traitlets.config.loader import PyFileConfigLoader
 
 from grader.exercise import HIDDEN_BEGIN, HIDDEN_END, ROOT, load, sources
 
-VISIBLE = "# The marks for {function}. When you hand in, it is asked more than the checks above ask."
-UNJUDGED = 'raise RuntimeError("judged outside the notebook: grade with this course\'s nbgrader_config.py")'
+VISIBLE = "# The marks for {function}: when you hand in, it is asked more than the checks above."
+# Without the judge nbgrader would give full marks to a cell that only defines questions.
+UNJUDGED = 'raise RuntimeError("judged outside the notebook: use nbgrader_config.py")'
 
 
 def notebook(exercise):
@@ -40,14 +42,14 @@ def _cell(exercise, number, cell_type, about, source):
     cell = make(source, id=(name or f"{exercise.piece}-{number}")[:64])
     if name is None:
         return cell
-    answer, grade = "solve" in about, "solve" not in about or "points" in about
+    # Visible checks earn nothing: they run in the student's hands.
+    answer, grade = "solve" in about, "points" in about
     cell.metadata["nbgrader"] = {
         "grade": grade, "grade_id": name, "locked": not answer, "schema_version": 3,
         "solution": answer, "task": False,
     }  # fmt: skip
     if grade:
-        # Visible checks earn nothing: they run in the student's hands.
-        cell.metadata["nbgrader"]["points"] = about.get("points", 0)
+        cell.metadata["nbgrader"]["points"] = about["points"]
     return cell
 
 
@@ -65,38 +67,33 @@ def write_instructors(folder=ROOT / "solutions"):
 
 
 def course(root=ROOT):
-    """nbgrader's API on the course in `root`, configured by its nbgrader_config.py."""
+    """The configuration of the course in `root`, and its folders."""
     config = PyFileConfigLoader("nbgrader_config.py", path=str(ROOT)).load_config()
     config.CourseDirectory.root = str(root)
-    return NbGraderAPI(config=config)
+    return config, CourseDirectory(config=config)
 
 
 def release(sections, root=ROOT):
     """Have nbgrader carve the release of each section and record it in the gradebook."""
-    api = course(root)
+    config, folders = course(root)
     for section in sections:
-        result = api.generate_assignment(section, force=True, create=True)
-        if not result["success"]:
-            raise SystemExit(f"{section}: nbgrader could not make the release\n{result['log']}")
+        folders.assignment_id = section
+        GenerateAssignment(coursedir=folders, config=config, force=True).start()
 
 
 def ensure_gradebook(assignment, root=ROOT):
     """Make the gradebook's entry for a section if a fresh clone has none yet."""
-    api = course(root)
-    with Gradebook(api.coursedir.db_url, api.course_id) as gradebook:
-        try:
-            gradebook.find_assignment(assignment)
-        except MissingEntry:
-            pass
-        else:
-            return
-    release([assignment], root)
+    _, folders = course(root)
+    with Gradebook(folders.db_url, folders.course_id) as gradebook:
+        known = any(a.name == assignment for a in gradebook.assignments)
+    if not known:
+        release([assignment], root)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.parse_args()
-    logging.getLogger("traitlets").setLevel(logging.ERROR)
+    logging.getLogger("traitlets").setLevel(logging.ERROR)  # "cell X added" is no news here
     os.chdir(ROOT)
     sections = write_instructors()
     if not sections:

@@ -97,8 +97,10 @@ def load(section, piece):
             probes.append(Probe(about["probe"], float(about["points"]), source))
     missing = set(solves) - {p.function for p in probes}
     strangers = {m.function for m in mistakes} - set(solves)
-    if missing or strangers:
-        raise SourceError(f"{where}: no probe for {missing or '{}'}, no answer for {strangers or '{}'}")
+    if missing:
+        raise SourceError(f"{where}: no probe for {', '.join(sorted(missing))}")
+    if strangers:
+        raise SourceError(f"{where}: mistakes without an answer: {', '.join(sorted(strangers))}")
     return Exercise(section, piece, tuple(cells), solves, tuple(mistakes), tuple(probes))
 
 

@@ -54,19 +54,34 @@ def judged(section, piece, grade_id, handed_out, seed):
         given = decoded(handed_out, right)
     except (Malformed, RecursionError) as error:
         return nothing(probe, f"`{probe.function}` handed out something unreadable: {error}", True)
-    told = [settings | {"agrees": agree(g, r, settings)} for g, r, settings in
-            zip(given, right, _settings(probe.source))]
+    told = [
+        settings | {"agrees": agree(g, r, settings)}
+        for g, r, settings in zip(given, right, _settings(probe.source))
+    ]
     if all(t["agrees"] for t in told):
         rows = _rows(probe, right, told, lambda t: True)
-        return Verdict(probe.function, grade_id, probe.points, probe.points,
-                       f"`{probe.function}` is right.", rows)
+        return Verdict(
+            probe.function,
+            grade_id,
+            probe.points,
+            probe.points,
+            f"`{probe.function}` is right.",
+            rows,
+        )
     mistake = named(section, piece, grade_id, given, told, seed)
     # A catalogued mistake is another algorithm, and so is whatever fails the first aspect.
     core = told[0]["agrees"] and not (mistake and mistake[1])
     rows = _rows(probe, right, told, lambda t: core and t["agrees"])
     sentence = mistake[0].because if mistake else described(probe.function, given, right, told)
-    return Verdict(probe.function, grade_id, probe.points, sum(r.earned for r in rows), sentence,
-                   rows, mistake[0].name if mistake else None)
+    return Verdict(
+        probe.function,
+        grade_id,
+        probe.points,
+        sum(r.earned for r in rows),
+        sentence,
+        rows,
+        mistake[0].name if mistake else None,
+    )
 
 
 def nothing(probe, sentence, review=False):
@@ -76,8 +91,10 @@ def nothing(probe, sentence, review=False):
 
 def _rows(probe, right, told, earns):
     share = probe.points / sum(t["points"] for t in told)
-    return tuple(Aspect(r["aspect"], t["points"] * share, t["points"] * share if earns(t) else 0.0)
-                 for r, t in zip(right, told))
+    return tuple(
+        Aspect(r["aspect"], t["points"] * share, t["points"] * share if earns(t) else 0.0)
+        for r, t in zip(right, told)
+    )
 
 
 @functools.cache
@@ -138,7 +155,7 @@ def _answer(given, aspect):
 
 
 def _leaves(value, depth=0):
-    """An encoded value as a flat list of arrays, None, text and strange things, with the nesting."""
+    """An encoded value as a flat list of arrays, text and strange things, with the nesting."""
     if depth > 8:
         raise Malformed("nested too deeply")
     if isinstance(value, list):
@@ -171,7 +188,9 @@ def agree(given, right, settings, nan=False):
     """Whether two sets of answers to one aspect are the same within the aspect's tolerance."""
     if given["raised"] != right["raised"] or bool(given["missing"]) != bool(right["missing"]):
         return False
-    if set(given["changed"]) != set(right["changed"]) or len(given["values"]) != len(right["values"]):
+    if set(given["changed"]) != set(right["changed"]):
+        return False
+    if len(given["values"]) != len(right["values"]):
         return False
     return all(
         len(g) == len(r) and all(same(a, b, settings, nan) for a, b in zip(g, r))
@@ -191,7 +210,7 @@ def same(given, right, settings, nan=False):
         # What cancels leaves rounding of the size of what was cancelled, not of what is left.
         room = settings["rtol"] * np.abs(right) + settings["atol"] + 1e-14 * largest
         close = finite & (np.abs(given - right) <= room)
-        close |= (given == right)
+        close |= given == right
         if nan:
             close |= np.isnan(given) & np.isnan(right)
     return bool(np.all(close))
@@ -218,15 +237,17 @@ def _says_something(given, failing):
 def described(function, given, right, told):
     """What can be said of a wrong answer that nobody has catalogued yet."""
     if all(g["missing"] for g in given):
-        return f"There is no `{function}` in the notebook: the cell that defines it is empty or failed."
+        return f"There is no `{function}` in the notebook: its cell is empty or failed."
     if all(g["raised"] == "NotImplementedError" and not g["values"] for g in given):
         return f"`{function}` is not written yet: its cell still raises NotImplementedError."
     first = next(i for i, t in enumerate(told) if not t["agrees"])
     aspect, g, r = right[first]["aspect"], given[first], right[first]
     if g["changed"] and agree(g | {"changed": []}, r, told[first]):
         names = ", ".join(f"`{name}`" for name in g["changed"])
-        return (f"The values are right, but `{function}` changes its argument {names} in place: "
-                "work on a copy, the caller still needs the old one.")
+        return (
+            f"The values are right, but `{function}` changes its argument {names} in place: "
+            "work on a copy, the caller still needs the old one."
+        )
     if g["raised"] and g["raised"] != r["raised"]:
         known = isinstance(getattr(builtins, g["raised"], None), type)
         kind = g["raised"] if known else "an exception"
@@ -247,6 +268,8 @@ def _difference(given, right, settings):
                 return f"Answer {number} has shape {a.shape}, expected {b.shape}."
             if np.isnan(a).any() and not np.isnan(b).any():
                 return f"Answer {number} is not a number (NaN)."
-            return (f"The first answer that differs is number {number} of {len(right['values'])}; "
-                    "it is none of the mistakes we know.")
+            return (
+                f"The first answer that differs is number {number} of {len(right['values'])}; "
+                "it is none of the mistakes we know."
+            )
     return "It hands out a different number of answers than were asked for."

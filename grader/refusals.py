@@ -1,4 +1,4 @@
-"""Answers that import the answer: found in the source, before anything runs, and refused by name."""
+"""Answers that import the answer: found in the source before anything runs, refused by name."""
 
 import ast
 
@@ -44,16 +44,16 @@ def _aliases(tree):
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for a in node.names:
-                aliases[a.asname or a.name.split(".")[0]] = a.name if a.asname else a.name.split(".")[0]
+                first = a.name.split(".")[0]
+                aliases[a.asname or first] = a.name if a.asname else first
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             for a in node.names:
                 aliases[a.asname or a.name] = f"{node.module}.{a.name}"
     for node in ast.walk(tree):
-        if isinstance(node, ast.Assign) and (source := _dotted(node.value, aliases)):
-            if source.split(".")[0] in {v.split(".")[0] for v in aliases.values()}:
-                for target in node.targets:
-                    if isinstance(target, ast.Name):
-                        aliases[target.id] = source
+        if not isinstance(node, ast.Assign) or not (source := _dotted(node.value, aliases)):
+            continue
+        if source.split(".")[0] in {v.split(".")[0] for v in aliases.values()}:
+            aliases |= {t.id: source for t in node.targets if isinstance(t, ast.Name)}
     return aliases
 
 
@@ -99,10 +99,8 @@ def _names(node, aliases):
         if name := _dotted(node, aliases):
             yield name
         if _called(node) in RUNNERS:
-            for a in node.args:
-                if isinstance(a, ast.Constant) and isinstance(a.value, str):
-                    if library := refused(a.value):
-                        yield library
+            texts = [a.value for a in node.args if isinstance(a, ast.Constant)]
+            yield from filter(None, (refused(text) for text in texts if isinstance(text, str)))
 
 
 def refused_in(cells):

@@ -1,4 +1,4 @@
-"""Run a submission in its own kernel, put the hidden questions to it, and have the answers judged."""
+"""Run a submission in its own kernel, put the hidden questions, have the answers judged."""
 
 import hashlib
 import html
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import nbformat
 from jupyter_client.kernelspec import NoSuchKernel
+from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellControlSignal, CellTimeoutError, DeadKernelError
 from nbgrader.api import Gradebook
@@ -61,12 +62,18 @@ class RunAndJudge(NbGraderPreprocessor):
     def _verdicts(self, nb, exercise):
         if found := refusals.refused_in(nb.cells):
             library, number = found
-            sentence = (f"Code cell {number} uses `{library}`, which holds the answer: "
-                        "write the step yourself and hand in again.")
+            sentence = (
+                f"Code cell {number} uses `{library}`, which holds the answer: "
+                "write the step yourself and hand in again."
+            )
             return {p.grade_id: judge.nothing(p, sentence) for p in exercise.probes}
         hidden = {p.grade_id: p for p in exercise.probes}
-        ordinary = [c for c in nb.cells if c.cell_type == "code"
-                    and c.metadata.get("nbgrader", {}).get("grade_id") not in hidden]
+        ordinary = [
+            c
+            for c in nb.cells
+            if c.cell_type == "code"
+            and c.metadata.get("nbgrader", {}).get("grade_id") not in hidden
+        ]
         seed = _seed(ordinary)
         with Student(self) as student:
             for cell in ordinary:
@@ -91,26 +98,31 @@ class Student:
         self.reason = None
 
     def __enter__(self):
-        self.scratch = tempfile.TemporaryDirectory()
+        self.folder = tempfile.TemporaryDirectory()
+        self.scratch = Path(self.folder.name) / "scratch"
+        self.scratch.mkdir()
         self._open()
         return self
 
     def __exit__(self, *_):
         self._close()
-        self.scratch.cleanup()
+        self.folder.cleanup()
 
     def _open(self):
         self.client = NotebookClient(
-            nbformat.v4.new_notebook(metadata={"kernelspec": {"name": "python3"}}),
-            kernel_name="python3",
+            nbformat.v4.new_notebook(),
+            # Sockets in the file system: nothing of the kernel is on the network.
+            km=AsyncKernelManager(
+                kernel_name="python3", transport="ipc", ip=f"{self.folder.name}/socket"
+            ),
             allow_errors=True,
             interrupt_on_timeout=False,
             shutdown_kernel="immediate",
             extra_arguments=["--HistoryManager.hist_file=:memory:"],
-            resources={"metadata": {"path": self.scratch.name}},
+            resources={"metadata": {"path": str(self.scratch)}},
         )
         self.client.reset_execution_trackers()
-        self.session = self.client.setup_kernel()
+        self.session = self.client.setup_kernel(cleanup_kc=True)
         self.session.__enter__()
 
     def _close(self):
@@ -144,8 +156,14 @@ class Student:
         except Stopped as stop:
             self._reopen()
             return judge.nothing(probe, f"`{probe.function}` was asked, but {stop}", review=True)
-        handed_out = next((o.data[ANSWERS] for o in cell.outputs
-                           if o.output_type == "display_data" and ANSWERS in o.data), None)
+        handed_out = next(
+            (
+                o.data[ANSWERS]
+                for o in cell.outputs
+                if o.output_type == "display_data" and ANSWERS in o.data
+            ),
+            None,
+        )
         if isinstance(handed_out, list | dict):
             handed_out = json.dumps(handed_out)
         return judge.judged(exercise.section, exercise.piece, probe.grade_id, handed_out, seed)
@@ -191,7 +209,8 @@ def _outputs(verdict):
     """What nbgrader keeps for a hidden cell: the sentence for people, one number for the mark."""
     rows = "".join(
         f"<tr><td style='text-align:left'>{html.escape(a.name)}</td>"
-        f"<td>{a.earned:g} / {a.points:g}</td></tr>" for a in verdict.aspects
+        f"<td>{a.earned:g} / {a.points:g}</td></tr>"
+        for a in verdict.aspects
     )
     table = f"<table><tr><th>aspect</th><th>marks</th></tr>{rows}</table>" if rows else ""
     shown = f"<p><strong>{_code(verdict.sentence)}</strong></p>{table}"
@@ -212,14 +231,17 @@ def _code(sentence):
 
 def _summary(verdicts, notes):
     """The first thing on the feedback page: what was found, function by function."""
-    lines = [f"<strong>{_code(v.sentence)}</strong> "
-             f"({_code(f'`{v.function}`')}: {v.earned:g} of {v.points:g})" for v in verdicts]
+    lines = [
+        f"<strong>{_code(v.sentence)}</strong> "
+        f"({_code(f'`{v.function}`')}: {v.earned:g} of {v.points:g})"
+        for v in verdicts
+    ]
     lines += [_code(note) for note in dict.fromkeys(notes)]
     return nbformat.v4.new_markdown_cell("<br>\n".join(lines), id="what-was-found")
 
 
 class FlagForReview(NbGraderPreprocessor):
-    """After the scores are saved: a zero that is about the file or the machine asks for a person."""
+    """After the scores are saved: a zero that is about file or machine asks for a person."""
 
     def preprocess(self, nb, resources):
         about, notes = resources["nbgrader"], resources.get(NOTES, [])

@@ -13,7 +13,7 @@ from nbconvert.exporters import NotebookExporter
 from nbgrader.preprocessors import NbGraderPreprocessor
 
 from grader.build import ensure_gradebook
-from grader.exercise import ROOT
+from grader.exercise import HIDDEN_BEGIN, ROOT
 
 MOST_BYTES = 20_000_000
 UNREADABLE = "grading_unreadable"
@@ -24,14 +24,15 @@ class SubmissionExporter(NotebookExporter):
     """nbgrader's exporter, but a file that is missing, renamed or no notebook is no crash."""
 
     def from_filename(self, filename, resources=None, **kw):
+        if not self.parent._sanitizing:  # the second pass reads what the first one wrote
+            return super().from_filename(filename, resources, **kw)
+        resources = resources if resources is not None else {}
         try:
             notebook, note = opened(Path(filename))
         except Unreadable as error:
             notebook, note = nbformat.v4.new_notebook(), str(error)
-            notebook.metadata[UNREADABLE] = True
-        if note:
-            notebook.metadata[NOTES] = [note]
-        resources = resources if resources is not None else {}
+            resources[UNREADABLE] = True
+        resources[NOTES] = [note] if note else []
         resources.setdefault("metadata", {})["name"] = Path(filename).stem
         return self.from_notebook_node(notebook, resources, **kw)
 
@@ -89,7 +90,7 @@ def _read(path):
     except OSError as error:
         raise Unreadable(f"{path.name} cannot be opened: {error.strerror}.") from error
     except ValueError as error:
-        raise Unreadable(f"{path.name} is no Jupyter notebook: it is damaged or cut off.") from error
+        raise Unreadable(f"{path.name} is damaged or cut off: no Jupyter notebook.") from error
     except Exception as error:  # nbformat's converters raise what they like on odd input
         raise Unreadable(f"{path.name} is no Jupyter notebook we can read.") from error
     if not isinstance(cells, list):
@@ -121,8 +122,14 @@ def _rebuilt(cell):
 
 
 def released(section, piece):
-    """The exercise as students got it."""
-    return nbformat.read(ROOT / "exercises" / section / f"{piece}.ipynb", as_version=4)
+    """The exercise as students got it, its locked cells whole."""
+    release = nbformat.read(ROOT / "exercises" / section / f"{piece}.ipynb", as_version=4)
+    whole = nbformat.read(ROOT / "solutions" / section / f"{piece}.ipynb", as_version=4)
+    sources = {c["id"]: c.source for c in whole.cells}
+    for cell in release.cells:
+        if "nbgrader" in cell.metadata and not _is_answer(cell):
+            cell.source = sources[cell["id"]]
+    return release
 
 
 class Repair(NbGraderPreprocessor):
@@ -131,19 +138,18 @@ class Repair(NbGraderPreprocessor):
     def preprocess(self, nb, resources):
         about = resources["nbgrader"]
         template = released(about["assignment"], about["notebook"])
-        notes = nb.metadata.pop(NOTES, [])
-        repaired = repair(nb, template, notes)
+        notes = list(resources[NOTES])
+        repaired = repair(nb, template, notes, resources.get(UNREADABLE, False))
         for note in notes:
             self.log.warning("%s, %s: %s", about["student"], about["notebook"], note)
         repaired.metadata[NOTES] = notes
         return repaired, resources
 
 
-def repair(nb, template, notes):
+def repair(nb, template, notes, unreadable=False):
     """The student's cells with each of the template's graded cells there exactly once."""
     wanted = {c.metadata.nbgrader.grade_id: c for c in template.cells if "nbgrader" in c.metadata}
     cells, seen = [], set()
-    unreadable = nb.metadata.get(UNREADABLE, False)
     for cell in nb.cells:
         grade_id = cell.metadata.get("nbgrader", {}).get("grade_id")
         if grade_id is None:
@@ -154,6 +160,8 @@ def repair(nb, template, notes):
             cells.append(cell)
         elif grade_id not in seen:
             seen.add(grade_id)
+            if _tampered(cell, wanted[grade_id]):
+                notes.append(f"The locked cell {grade_id} had been edited; it was put back.")
             cells.append(_restored(cell, wanted[grade_id]))
         elif _is_answer(wanted[grade_id]):
             notes.append(f"There were two cells named {grade_id}; both were run, in their order.")
@@ -173,6 +181,13 @@ def repair(nb, template, notes):
     metadata = {k: v for k, v in template.metadata.items() if k in ("kernelspec", "language_info")}
     repaired = nbformat.v4.new_notebook(cells=cells, metadata=metadata)
     return repaired
+
+
+def _tampered(cell, source_cell):
+    if _is_answer(source_cell):
+        return False
+    visible = source_cell.source.split(HIDDEN_BEGIN)[0]
+    return cell.source.strip() != visible.strip()
 
 
 def _is_answer(cell):
@@ -197,7 +212,8 @@ def _put_back(cells, source_cell, previous, notes, silent):
         if "nbgrader" in cell.metadata:
             continue
         same_id = cell["id"] == source_cell["id"] and cell.cell_type == source_cell.cell_type
-        same_text = cell.source.strip() == source_cell.source.strip()
+        visible = source_cell.source.split(HIDDEN_BEGIN)[0].strip()
+        same_text = cell.source.strip() == visible
         same_name = _is_answer(source_cell) and cell.cell_type == "code" and names & defined(cell)
         if same_id or same_name or same_text:
             cells[index] = _restored(cell, source_cell)
