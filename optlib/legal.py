@@ -18,13 +18,14 @@ def legal(**ranges):
 
     def declare(rule):
         signature = inspect.signature(rule)
+        caller = rule.__qualname__.removesuffix(".__init__")
 
         @functools.wraps(rule)
         def checked(*args, **kwargs):
             bound = signature.bind(*args, **kwargs)
             bound.apply_defaults()
             for name in ranges:
-                _check(rule.__name__, name, bound.arguments, *parsed[name])
+                _check(caller, name, bound.arguments, *parsed[name])
             return rule(*args, **kwargs)
 
         return checked
@@ -32,7 +33,7 @@ def legal(**ranges):
     return declare
 
 
-def _check(rule, name, arguments, integer, left, low, high, right):
+def _check(caller, name, arguments, integer, left, low, high, right):
     value, least, most = arguments[name], _bound(low, arguments), _bound(high, arguments)
     try:
         inside = least < value < most or (left == "[" and value == least)
@@ -43,7 +44,7 @@ def _check(rule, name, arguments, integer, left, low, high, right):
         given = "".join(f" with {x} = {arguments[x]!r}" for x in (low, high) if x in arguments)
         kind = "an integer" if integer else "a number"
         raise ValueError(
-            f"{rule}: {name} is {value!r}; legal: {kind} in {left}{low}, {high}{right}{given}"
+            f"{caller}: {name} is {value!r}; legal: {kind} in {left}{low}, {high}{right}{given}"
         )
 
 

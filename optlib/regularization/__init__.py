@@ -1,0 +1,1 @@
+"""Regularization: what is added, dropped, normalized, smoothed, clipped or stopped in training."""
