@@ -58,6 +58,8 @@ class Row:
     twin: Twin | None = None
     exercise: str | None = None
 
+    needs: str | None = None  # "matrix": its rule is about the rows and columns of w
+
     @property
     def name(self):
         return self.rule.__name__

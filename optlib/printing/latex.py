@@ -245,6 +245,8 @@ class _Reader:
         if isinstance(value, ast.Name):
             value = self.scope.get(value.id)
         if isinstance(value, _Value) and value.role == "constant" and not value.expression:
+            if names != [f"{value.name.removesuffix('s')}{k + 1}" for k in range(len(names))]:
+                self.source.refuse(node, "an unpacking in other names or another order")
             for name in names:  # `beta1, beta2 = betas`: the reader knows the parts of a pair
                 self.scope[name] = self.frame.arrives(name, "constant")
             return
