@@ -74,6 +74,8 @@ class BatchNorm(torch.nn.Module if torch else object):
 
     @legal(momentum="[0, 1]", eps="[0, inf)", features="integer [1, inf)")
     def __init__(self, features, momentum=0.1, eps=1e-5):
+        if torch is None:
+            raise ImportError("BatchNorm is a torch layer: pip install torch")
         super().__init__()
         self.gamma = torch.nn.Parameter(torch.ones(features))
         self.beta = torch.nn.Parameter(torch.zeros(features))
@@ -104,6 +106,8 @@ class LayerNorm(torch.nn.Module if torch else object):
 
     @legal(eps="[0, inf)", features="integer [1, inf)")
     def __init__(self, features, eps=1e-5):
+        if torch is None:
+            raise ImportError("LayerNorm is a torch layer: pip install torch")
         super().__init__()
         self.gamma = torch.nn.Parameter(torch.ones(features))
         self.beta = torch.nn.Parameter(torch.zeros(features))

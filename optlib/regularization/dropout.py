@@ -35,6 +35,8 @@ class Dropout(torch.nn.Module if torch else object):
 
     @legal(p="[0, 1]")
     def __init__(self, p=0.5, generator=None):
+        if torch is None:
+            raise ImportError("Dropout is a torch layer: pip install torch")
         super().__init__()
         self.p = p
         self.generator = generator
