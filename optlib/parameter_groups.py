@@ -35,7 +35,7 @@ def hidden_matrices_apart(model, *, head=(), **options):
 
 
 def _norms_and_biases(model):
-    layers = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
+    layers = nn.LayerNorm | nn.RMSNorm  # the norm layers whose scale may be a matrix
     return _parameters_of(m for m in model.modules() if isinstance(m, layers)) | {
         id(w)
         for name, w in model.named_parameters()

@@ -115,6 +115,8 @@ def test_a_tall_matrix_steps_further_by_the_root_of_its_shape():
     tall, wide = (muon(np.zeros(s), matrix(s), np.zeros(s), lr=1.0)[0] for s in ((8, 2), (2, 8)))
     np.testing.assert_allclose(tall, -2.0 * orthogonalize(matrix((8, 2))))
     np.testing.assert_allclose(wide, -orthogonalize(matrix((2, 8))))
+    kernel, _ = muon(np.zeros((8, 1, 2, 1)), matrix((8, 1, 2, 1)), 0.0, lr=1.0)
+    np.testing.assert_allclose(kernel, -2.0 * orthogonalize(matrix((8, 1, 2, 1))))
 
 
 def test_muon_alone_refuses_what_is_no_matrix():

@@ -19,6 +19,7 @@ class Model(nn.Module):
         self.plane_norm = nn.LayerNorm((4, 3))  # its scale has two dimensions
         self.linear = nn.Linear(4, 4)
         self.position_bias = nn.Parameter(torch.zeros(3, 4))
+        self.layer_scale = nn.Parameter(torch.ones(4))
         self.temperature = nn.Parameter(torch.tensor(1.0))
         self.frozen = nn.Parameter(torch.zeros(2, 2), requires_grad=False)
         self.head = nn.Linear(4, 5)
