@@ -824,14 +824,13 @@ def single_numbers_deep_arrays_and_all_defaults(adamw_step, rng, points=1):
 # %%
 c = np.array([0.01, 1.0, 100.0])
 plain, w, m, v = np.ones(3), np.ones(3), np.zeros(3), np.zeros(3)
-walks = {"plain": [plain], "Adam": [w]}
+walk = [[*plain, *w]]
 for t in range(1, 121):
     plain = plain - 0.01 * c * plain
     w, m, v = adam_step(w, c * w, m, v, t, lr=0.02)
-    walks["plain"].append(plain); walks["Adam"].append(w)
-for name, dash in ("plain", ":"), ("Adam", "-"):
-    plt.plot(walks[name], dash, label=[f"{name}, curvature {x:g}" for x in c])
-plt.xlabel("step"); plt.ylabel("weight"); plt.legend();
+    walk.append([*plain, *w])
+plt.plot(walk, label=[f"{name}, curvature {x:g}" for name in ("plain", "Adam") for x in c])
+labels = plt.xlabel("step"), plt.ylabel("weight"), plt.legend()
 
 # %% [markdown] solve="why" points=2
 # Leave out the bias correction at the default betas (0.9 and 0.999). **In two sentences:** is the first step then too short or too long, and by what factor; and why does the correction stop mattering after a while?

@@ -332,7 +332,7 @@ w, v = nesterov_step(lambda p: 2 * p, np.array([1.0]), np.array([0.5]), lr=0.1, 
 assert np.allclose(v, 0.52), f"look ahead to 1 - 0.8*0.5 = 0.6, where the gradient is 1.2; v = 0.4 + 0.1*1.2 = 0.52; yours: {v}"
 assert np.allclose(w, 0.48), f"the new velocity is subtracted from w itself: 1 - 0.52 = 0.48; yours: {w}"
 
-# %% check="nesterov_step_is_plain_momentum_on_a_slope_that_is_the_same_everywhere"
+# %% check="nesterov_step_is_plain_momentum_on_an_even_slope"
 g, w, v = np.array([2.0, -1.0]), np.array([1.0, 1.0]), np.array([0.5, 0.5])
 ahead, here = nesterov_step(lambda p: g.copy(), w, v, lr=0.1), momentum_step(w, g, v, lr=0.1)
 assert np.allclose(ahead, here), f"where looking ahead shows nothing new, both steps agree; nesterov_step: {ahead}, momentum_step: {here}"
@@ -346,7 +346,7 @@ def weights_and_velocity_after_each_step_under_a_changing_lr(nesterov_step, rng,
         w, v = side * rng.uniform(1.0, 2.0, size=shape), -side * rolling * rng.uniform(0.5, 1.0, size=shape)
         for step in range(12):
             handed = []
-            def grad(point):
+            def grad(point, handed=handed, side=side, scale=scale):
                 handed.append(-side * scale * (3.0 - np.cos(point / (1.0 + scale))))
                 return handed[-1]
             lr = 0.3 if step < 5 else 0.006
@@ -372,7 +372,7 @@ def single_numbers_deep_arrays_and_the_default_beta(nesterov_step, rng, points=1
     for kind in np.float64, np.array:
         w, v = kind(rng.uniform(1.0, 2.0)), kind(0.0)
         for lr in 0.3, 0.2, 1e-4:
-            w, v = nesterov_step(lambda point: kind(np.cos(point) - 3.0), w, v, lr)
+            w, v = nesterov_step(lambda point, kind=kind: kind(np.cos(point) - 3.0), w, v, lr)
             yield w, v
     for shape in (1,), (1, 1), (2, 3, 4):
         w, v = rng.uniform(1.0, 2.0, size=shape), -rng.uniform(0.1, 0.5, size=shape)
@@ -390,9 +390,10 @@ ways = {"plain": lambda w, v: momentum_step(w, steep * w, v, lr=0.03, beta=0.0),
         "Nesterov": lambda w, v: nesterov_step(lambda p: steep * p, w, v, lr=0.03, beta=0.9)}
 for name, move in ways.items():
     path = [(np.array([10.0, 1.0]), np.zeros(2))]
-    for step in range(120): path.append(move(*path[-1]))
+    for _ in range(120):
+        path.append(move(*path[-1]))
     plt.semilogy([steep @ w**2 / 2 for w, v in path], label=name)
-plt.xlabel("step"); plt.ylabel("loss"); plt.legend();
+labels = plt.xlabel("step"), plt.ylabel("loss"), plt.legend()
 
 # %% [markdown] solve="why" points=2
 # **In two sentences:** how long does the step become, compared with plain gradient descent, when the gradient stays the same for many steps at $\beta = 0.9$; and why does the same memory help *across* the valley, where the gradient changes its sign at every step?

@@ -295,11 +295,11 @@ X, truth = rng.normal(size=(200, 5)), np.arange(1.0, 6.0)
 y = X @ truth + rng.normal(size=200)
 for size in 1, 10, 200:
     w, losses = np.zeros(5), []
-    for step in range(150):
+    for _ in range(150):
         w = sgd_step(w, minibatch_gradient(w, X, y, rng.permutation(200)[:size]), lr=0.1)
         losses.append(np.mean((X @ w - y) ** 2) / 2)
     plt.semilogy(losses, label=f"batch of {size}")
-plt.xlabel("step"); plt.ylabel("loss on all rows"); plt.legend();
+labels = plt.xlabel("step"), plt.ylabel("loss on all rows"), plt.legend()
 
 # %% [markdown] solve="why" points=2
 # A batch of 10 costs a tenth of a batch of 100. **In two sentences:** why does the noise of the gradient not shrink by a factor of ten when the batch grows tenfold, and why does batch 1 keep jittering instead of coming to rest at the minimum, as long as the learning rate stays the same?
