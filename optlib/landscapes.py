@@ -4,7 +4,7 @@ They are pure functions of x and y, for floats and NumPy arrays; the lab runs th
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from numpy import cos, sin
 
@@ -66,6 +66,7 @@ class Landscape:
     start: tuple[float, float]
     domain: tuple[tuple[float, float], tuple[float, float]]  # of x, of y
     minimum: tuple[float, float]
+    rates: dict[str, float] = field(default_factory=dict)  # learning rates that show it
 
 
 LANDSCAPES = {
@@ -78,6 +79,7 @@ LANDSCAPES = {
         start=(-3.4, 0.9),
         domain=((-4.0, 4.0), (-1.5, 1.5)),
         minimum=(0.0, 0.0),
+        rates={"sgd": 0.036, "momentum": 0.004, "nesterov": 0.004, "rmsprop": 0.08, "adam": 0.15},
     ),
     "tilted_ravine": Landscape(
         "Tilted ravine",
@@ -87,6 +89,7 @@ LANDSCAPES = {
         start=(-3.2, -1.4),
         domain=((-4.0, 4.0), (-3.0, 3.0)),
         minimum=(0.0, 0.0),
+        rates={"sgd": 0.036, "momentum": 0.004, "nesterov": 0.004, "rmsprop": 0.08, "adam": 0.15},
     ),
     "saddle": Landscape(
         "Saddle",
@@ -97,6 +100,7 @@ LANDSCAPES = {
         start=(1.7, 0.001),
         domain=((-2.0, 2.0), (-1.5, 1.5)),
         minimum=(0.0, 1.0),
+        rates={"sgd": 0.05, "momentum": 0.05, "nesterov": 0.05, "rmsprop": 0.05, "adam": 0.05},
     ),
     "banana": Landscape(
         "Curved valley",
@@ -106,6 +110,7 @@ LANDSCAPES = {
         start=(-1.6, 0.4),
         domain=((-2.4, 2.4), (-1.0, 2.6)),
         minimum=(1.0, 1.0),
+        rates={"sgd": 0.012, "momentum": 0.001, "nesterov": 0.001, "rmsprop": 0.05, "adam": 0.15},
     ),
     "washboard": Landscape(
         "Washboard",
@@ -115,5 +120,6 @@ LANDSCAPES = {
         start=(-3.5, 1.1),
         domain=((-4.0, 4.0), (-3.0, 3.0)),
         minimum=(0.0, 0.0),
+        rates={"sgd": 0.05, "momentum": 0.05, "nesterov": 0.05, "rmsprop": 0.05, "adam": 0.05},
     ),
 }

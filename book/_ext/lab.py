@@ -152,6 +152,7 @@ def describe_landscape(landscape):
         start=landscape.start,
         domain=landscape.domain,
         minimum=landscape.minimum,
+        rates=landscape.rates,
     )
 
 

@@ -9,6 +9,7 @@
 (() => {
   const STEPS = 100;
   const RATES = 1.5; // decades on the slider, each side of the rate it starts at
+  const NEAR = 1.25; // a tuned rate's mean loss, in units of the best
   const SPEED = 25; // steps in a second of the animation
   const COLOURS = 8;
   const DASHES = [[], [9, 4], [2, 3], [9, 3, 2, 3], [5, 3], [14, 3, 2, 3, 2, 3]];
@@ -58,16 +59,17 @@
     });
   }
 
-  /** The rate, ten to a decade, with the lowest mean loss over the race. */
-  function tune(entry, landscape, start, options) {
-    let best = { mean: Infinity, lr: 0.1 };
+  /** The gentlest rate, of ten to a decade, whose mean loss over the race is near the best one's. */
+  function tune(entry, landscape, options) {
+    const tried = [];
     for (let k = -40; k <= 30; k++) {
       const lr = Number((10 ** (k / 10)).toPrecision(2));
-      const { losses, diverged } = race(entry, landscape, start, { ...options, lr });
+      const { losses, diverged } = race(entry, landscape, landscape.start, { ...options, lr });
       const mean = losses.reduce((sum, loss) => sum + loss, 0) / losses.length;
-      if (diverged === null && mean < best.mean) best = { mean, lr };
+      if (diverged === null) tried.push({ lr, mean });
     }
-    return best.lr;
+    const best = Math.min(...tried.map(each => each.mean));
+    return (tried.find(each => each.mean <= NEAR * best) ?? { lr: 0.01 }).lr;
   }
 
   if (typeof module === "object" && module.exports) {
@@ -212,6 +214,15 @@
     return shown;
   }
 
+  /** The steps to mark with dots: where they are so near that dots would hide the dashes, none. */
+  function apart(pixels) {
+    const near = 6;
+    return pixels.slice(1, -1).filter((p, k) => {
+      const [before, after] = [pixels[k], pixels[k + 2]];
+      return [before, after].every(q => Math.hypot(p[0] - q[0], p[1] - q[1]) > near);
+    });
+  }
+
   // ---- the widget
 
   let widgets = 0;
@@ -288,13 +299,14 @@
       this.count = element("output", { class: "lab-count" });
       this.again = element("button", { type: "button", class: "lab-reset" }, "Reset");
       this.transport = element("div", { class: "lab-transport" },
-        this.play, this.scrub, this.count, this.again);
+        this.play, this.scrub, this.count);
       this.losses = element("canvas", { class: "lab-losses", role: "img" });
       this.lossBox = element("div", { class: "lab-loss-box" }, this.losses);
       this.play.addEventListener("click", () => this.toggle());
       this.scrub.addEventListener("input", () => {
+        const step = Number(this.scrub.value); // read first: stopping writes it
         this.stop();
-        this.show(Number(this.scrub.value));
+        this.show(step);
       });
       this.again.addEventListener("click", () => this.reset());
     }
@@ -314,7 +326,7 @@
       });
       this.landMenu = land;
       this.planMenu = plan;
-      this.menus = element("div", { class: "lab-menus" }, landMenu);
+      this.menus = element("div", { class: "lab-menus" }, landMenu, this.again);
       if ("schedules" in this.root.dataset) this.menus.append(planMenu);
       this.chips = this.offered.map(name => this.buildChip(name));
       this.roster = element("fieldset", { class: "lab-roster" },
@@ -351,23 +363,20 @@
       const row = element("div", {
         class: "lab-row", "data-optimizer": name, style: `--ink: var(--lab-ink-${runner.colour})`,
       },
-        swatch(runner.dash),
-        element("span", { class: "lab-name" }, title),
-        element("span", { class: "lab-loss" }),
-        element("span", { class: "lab-rate" }),
-        rate);
+        element("div", {}, swatch(runner.dash), element("span", { class: "lab-name" }, title),
+          element("span", { class: "lab-loss" })),
+        element("div", {}, element("span", { class: "lab-rate" }), rate));
       return row;
     }
 
     // -- what it does
 
-    /** The rate at the middle of the slider: the page's, or the best on this landscape. */
+    /** The rate at the middle of the slider: the page's, the landscape's, or a tuned one. */
     base(name) {
       if (this.given[name] && this.land === this.defaults.landscape) return this.given[name];
+      if (this.landscape.rates[name]) return this.landscape.rates[name];
       const key = `${this.land} ${name}`;
-      this.tuned[key] ??= tune(OPTLIB.rules[name], this.landscape, this.landscape.start, {
-        steps: this.steps,
-      });
+      this.tuned[key] ??= tune(OPTLIB.rules[name], this.landscape, { steps: this.steps });
       return this.tuned[key];
     }
 
@@ -427,7 +436,7 @@
       if (this.play.textContent !== title) this.play.textContent = title;
       this.play.classList.toggle("lab-playing", Boolean(this.playing));
       this.scrub.value = step;
-      this.count.textContent = `step ${step} of ${this.steps}`;
+      this.count.textContent = `step ${step}`;
       const [x, y] = this.start;
       const [u, v] = toShare(this.start, this.landscape.domain);
       this.handle.style.left = `${100 * u}%`;
@@ -553,6 +562,7 @@
     }
 
     paint() {
+      if (!this.stage.clientWidth) return; // in a closed dropdown or tab; opening it resizes it
       const ink = this.ink();
       this.paintPaths(ink);
       this.paintLosses(ink);
@@ -575,7 +585,7 @@
         const runner = this.runner(name);
         const pixels = upTo(this.paths[name].points, this.at).map(pixel);
         paintLine(pen, pixels, runner, ink);
-        for (const p of pixels.slice(1, -1)) paintDot(pen, p, 2, ink.runners[runner.colour]);
+        for (const p of apart(pixels)) paintDot(pen, p, 2, ink.runners[runner.colour]);
         heads.push([pixels[pixels.length - 1], ink.runners[runner.colour]]);
       }
       for (const [p, colour] of heads) paintDot(pen, p, 6, colour, ink.paper);
@@ -643,7 +653,7 @@
         const y = Math.round(up(10 ** decade)) + 0.5;
         pen.moveTo(box.left, y);
         pen.lineTo(box.right, y);
-        pen.fillText(format(10 ** decade).replace(".0", ""), box.left - 6, y);
+        pen.fillText(format(10 ** decade).replace(".0e", "e"), box.left - 6, y);
       }
       pen.stroke();
       pen.textBaseline = "alphabetic";
