@@ -66,11 +66,11 @@ class Muon(Optimizer):
 
     rule = staticmethod(muon)
 
-    def add_param_group(self, param_group):
-        super().add_param_group(param_group)
-        for w in self.param_groups[-1]["params"]:
+    def _check(self, group):
+        super()._check(group)
+        _refuse_compile(group)
+        for w in group["params"]:
             if w.ndim < 2:
-                self.param_groups.pop()
                 raise ValueError(
                     f"Muon steps matrices, and this parameter has shape {tuple(w.shape)}; "
                     "MuonWithAdamW takes all"
@@ -87,3 +87,13 @@ class MuonWithAdamW(Optimizer):
 
     rule = staticmethod(muon_or_adamw)
     legal = {"orthogonal": (lambda x: isinstance(x, bool), "True or False")}
+
+    def _check(self, group):
+        super()._check(group)
+        if group["orthogonal"]:
+            _refuse_compile(group)
+
+
+def _refuse_compile(group):
+    if group["impl"] == "compile":  # its kernel sees flat tensors, and this rule needs the matrix
+        raise ValueError("impl is 'compile'; legal: 'eager', where matrices are orthogonalized")

@@ -15,6 +15,11 @@ def between(x, z, beta):
     return (1 - beta) * z + beta * x
 
 
+def first(t):
+    """Return 1 at the first step and 0 later: all state starts at 0, and z should start at w."""
+    return where(t == 1, 1.0, 0.0)
+
+
 def warmup_and_share(t, lr, warmup_steps):
     """Return the learning rate of step t, and the share that the newest z gets in the average.
 
@@ -29,13 +34,13 @@ def warmup_and_share(t, lr, warmup_steps):
 def schedule_free_sgd(w, g, x, z, t, *, lr=1.0, beta=0.9, weight_decay=0.0, warmup_steps=0):
     """One step (equations 3 to 5). All arrays have one shape; returns the new `(w, x, z)`.
 
-    `g` is the gradient at w, t is 1 on the first step, where z is w.
+    `g` is the gradient at w, t is 1 on the first step, where x and z are 0 and z becomes w.
 
     Conventions: lr is the one before averaging, constant but for the warmup; the authors' package
     weights by the largest lr so far, which agrees. The decay is lr * weight_decay * w, taken at w.
     """
     lr, share = warmup_and_share(t, lr, warmup_steps)
-    z = where(t == 1, w, z) - lr * (g + weight_decay * w)
+    z = z + first(t) * w - lr * (g + weight_decay * w)
     x = (1 - share) * x + share * z
     w = between(x, z, beta)
     return w, x, z
@@ -56,7 +61,7 @@ def schedule_free_adamw(
     lr, share = warmup_and_share(t, lr, warmup_steps)
     v = beta2 * v + (1 - beta2) * g**2
     v_hat = v / (1 - beta2**t)
-    z = where(t == 1, w, z) - lr * (g / (v_hat**0.5 + eps) + weight_decay * w)
+    z = z + first(t) * w - lr * (g / (v_hat**0.5 + eps) + weight_decay * w)
     x = (1 - share) * x + share * z
     w = between(x, z, beta1)
     return w, v, x, z

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from optlib.beyond.muon import Muon, MuonWithAdamW, muon, muon_or_adamw, orthogonalize
+from optlib.engine import IMPLS
 from optlib.optimizers.adam import adamw
 from optlib.parameter_groups import hidden_matrices_apart
 
@@ -171,3 +172,11 @@ def test_one_optimizer_for_a_whole_model_equals_two():
     for a, b in zip(one.parameters(), two.parameters()):
         torch.testing.assert_close(a, b, rtol=1e-11, atol=1e-12)
     assert not mixed.state[one[0].weight]["v"].any()
+
+
+def test_what_needs_the_matrix_refuses_the_flat_kernel():
+    w = torch.zeros(2, 2, requires_grad=True)
+    for cls in Muon, MuonWithAdamW:
+        with pytest.raises(ValueError, match="eager"):
+            cls([w], impl="compile")
+    MuonWithAdamW([{"params": [w], "orthogonal": False}], impl=IMPLS[-1])

@@ -15,6 +15,7 @@ from optlib.beyond.schedule_free import (
     schedule_free_sgd,
     warmup_and_share,
 )
+from optlib.engine import IMPLS
 
 STEPS = 25
 
@@ -140,12 +141,14 @@ def train(optimizer, p, gs):
 
 
 @classes
-def test_class_runs_the_rule_and_switches_back_exactly(cls, rule, hyper):
+@pytest.mark.parametrize("impl", IMPLS)
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script_method:DeprecationWarning")  # torch's own
+def test_class_runs_the_rule_and_switches_back_exactly(cls, rule, hyper, impl):
     w, gs = problem()
     hyper = {**hyper, "weight_decay": 0.1, "warmup_steps": 4}
     path = run(rule, w, gs, **hyper)
     p = torch.tensor(w, requires_grad=True)
-    optimizer = cls([p], **hyper)
+    optimizer = cls([p], impl=impl, **hyper)
     optimizer.eval()
     np.testing.assert_array_equal(p.detach(), w)  # before the first step there is one point
     optimizer.train()
