@@ -8,9 +8,11 @@ import importlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from optlib.large_batch import lamb, lars
+from optlib.beyond import adagrad, lion, muon, schedule_free
+from optlib.large_batch import accumulation, lamb, lars, scaling
 from optlib.optimizers import adam, momentum, rmsprop, sgd
-from optlib.schedules import cosine
+from optlib.regularization import batchnorm, dropout, early_stopping, penalties
+from optlib.schedules import cosine, decay, restarts, warmup
 
 
 def carry_velocity(twin, group, old_lr, new_lr):
@@ -58,7 +60,7 @@ class Row:
     twin: Twin | None = None
     exercise: str | None = None
 
-    needs: str | None = None  # "matrix": its rule is about the rows and columns of w
+    needs: str | None = None  # "matrix": w has rows and columns. "switch": eval() before judging
 
     @property
     def name(self):
@@ -121,7 +123,53 @@ CATALOGUE = (
         optimizer=adam.AdamW,
         twin=Twin("torch.optim.AdamW"),
     ),
+    _taught("schedules/decay", decay.step_decay, "he2016deep"),
+    _taught("schedules/decay", decay.exponential_decay, "bengio2012practical"),
+    _taught("schedules/decay", decay.linear_decay, "bergsma2025straight"),
     _taught("schedules/cosine", cosine.cosine_annealing, "loshchilov2017sgdr"),
+    _taught("schedules/restarts", restarts.warm_restarts, "loshchilov2017sgdr"),
+    _taught("schedules/warmup", warmup.linear_warmup, "goyal2017accurate"),
+    _taught("schedules/warmup", warmup.warmup_cosine, "gotmare2019closer"),
+    _taught("schedules/warmup", warmup.warmup_stable_decay, "hagele2024scaling"),
+    _taught("regularization/penalties", penalties.l2_penalty, "krogh1991simple"),
+    _taught("regularization/penalties", penalties.l1_penalty, "tibshirani1996regression"),
+    _taught("regularization/penalties", penalties.soft_threshold, "tibshirani1996regression"),
+    _taught("regularization/dropout", dropout.dropout, "srivastava2014dropout"),
+    _taught("regularization/batchnorm", batchnorm.batch_norm, "ioffe2015batch"),
+    _taught("regularization/batchnorm", batchnorm.layer_norm, "ba2016layer"),
+    _taught("regularization/early_stopping", early_stopping.EarlyStopping, "prechelt1998early"),
+    _taught("large_batch/scaling", scaling.scaled_lr, "goyal2017accurate"),
+    _taught("large_batch/accumulation", accumulation.accumulated_gradient, "ott2018scaling"),
     _taught("large_batch/lars", lars.lars, "you2017large", optimizer=lars.LARS),
     _taught("large_batch/lamb", lamb.lamb, "you2020large", optimizer=lamb.LAMB),
+    Row(
+        adagrad.adagrad,
+        "duchi2011adaptive",
+        "beyond/adagrad",
+        optimizer=adagrad.Adagrad,
+        twin=Twin("torch.optim.Adagrad"),
+    ),
+    Row(lion.lion, "chen2023symbolic", "beyond/lion", optimizer=lion.Lion),
+    Row(muon.muon, "jordan2024muon", "beyond/muon", optimizer=muon.Muon, needs="matrix"),
+    Row(
+        muon.muon_or_adamw,
+        "jordan2024muon",
+        "beyond/muon",
+        optimizer=muon.MuonWithAdamW,
+        needs="matrix",
+    ),
+    Row(
+        schedule_free.schedule_free_sgd,
+        "defazio2024road",
+        "beyond/schedule_free",
+        optimizer=schedule_free.ScheduleFreeSGD,
+        needs="switch",
+    ),
+    Row(
+        schedule_free.schedule_free_adamw,
+        "defazio2024road",
+        "beyond/schedule_free",
+        optimizer=schedule_free.ScheduleFreeAdamW,
+        needs="switch",
+    ),
 )

@@ -20,14 +20,19 @@ def run(code):
     return done.stdout
 
 
+# These are about torch modules, and hold no rule; nothing that a rule imports imports them.
+TORCH_ONLY = {"optlib.compiled", "optlib.models", "optlib.training"}
+
+
 def test_every_module_imports():
     imported = run(
-        """
+        f"""
         import importlib, pkgutil, optlib
 
         for module in pkgutil.walk_packages(optlib.__path__, "optlib."):
-            importlib.import_module(module.name)
-            print(module.name)
+            if module.name not in {TORCH_ONLY}:
+                importlib.import_module(module.name)
+                print(module.name)
         """
     )
     assert {"optlib.engine", "optlib.catalogue", "optlib.optimizers.adam"} <= set(imported.split())

@@ -193,7 +193,7 @@ class _Source:
         self.lines, self.first = inspect.getsourcelines(self.function)
         self.tree = ast.parse(textwrap.dedent("".join(self.lines))).body[0]
         if not isinstance(self.tree, ast.FunctionDef):
-            raise ValueError(f"{self.name}: cannot print a function without a body of its own")
+            self.refuse(self.tree, f"what is no `def` ({_kind(self.tree)})")
 
     def refuse(self, node, what):
         line = self.lines[node.lineno - 1].strip()

@@ -32,7 +32,7 @@ OTHER = {
     "trust": 0.3,
 }
 TWINS = [row for row in CATALOGUE if row.optimizer and row.twin]
-RULES = [row for row in CATALOGUE if row.optimizer]
+RULES = [row for row in CATALOGUE if row.optimizer and row.needs is None]
 
 
 def named(rows):
