@@ -40,8 +40,9 @@ def slim(app, failure):
         text = page.read_text(encoding="utf8")
         if FONTAWESOME.search(text):
             page.write_text(FONTAWESOME.sub("", text), encoding="utf8")
-    for unused in (*out.glob("_static/scripts/*.map"), *out.glob("_static/scripts/fontawesome.js*")):
-        unused.unlink(missing_ok=True)
+    scripts = out / "_static" / "scripts"
+    for unused in {*scripts.glob("*.map"), *scripts.glob("fontawesome.js*")}:
+        unused.unlink()
     for name in app.env.found_docs:
         if notebook := paired(app, name):
             copy = out / "_sources" / f"{name}.ipynb"

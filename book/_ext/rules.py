@@ -69,18 +69,18 @@ class Rule(SphinxDirective):
         code = nodes.literal_block("", listing(function), language="python")
         path = f"{function.__module__.replace('.', '/')}.py"
         caption = nodes.paragraph("", "", classes=["rule-caption"])
-        caption += [nodes.literal("", function.__name__), nodes.Text(", from "), nodes.literal("", path)]
+        caption += nodes.literal("", function.__name__)
+        caption += [nodes.Text(", from "), nodes.literal("", path)]
         box = nodes.container("", *self.equation(latex), code, caption, classes=["rule"])
         self.set_source_info(code)
         return [box]
 
     def equation(self, latex):
         """The nodes of Sphinx's own math directive: numbers and {eq} work as everywhere."""
-        return MathDirective(
-            "math", [], {"label": self.options["label"]} if "label" in self.options else {},
-            latex.splitlines(), self.lineno, self.content_offset, self.block_text,
-            self.state, self.state_machine,
-        ).run()  # fmt: skip
+        label = {"label": self.options["label"]} if "label" in self.options else {}
+        lines = latex.replace("\\\\\n", "\\\\[.45em]\n").splitlines()  # fractions want some air
+        here = (self.lineno, self.content_offset, self.block_text, self.state, self.state_machine)
+        return MathDirective("math", [], label, lines, *here).run()
 
 
 def setup(app):

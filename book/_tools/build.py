@@ -53,7 +53,7 @@ def drop_stale(build):
 def pages(toc):
     """The files named in a table of contents, in reading order."""
     table = yaml.safe_load(Path(toc).read_text(encoding="utf8"))
-    chapters = [entry for part in table["parts"] for entry in part["chapters"]]
+    chapters = [entry for part in table.get("parts", []) for entry in part["chapters"]]
     return [BOOK / f"{name}.md" for name in [table["root"], *(c["file"] for c in chapters)]]
 
 

@@ -42,7 +42,8 @@ def unexecuted(page):
 def executed(page, timeout=300):
     """The notebook of a page as it is committed."""
     notebook = unexecuted(page)
-    NotebookClient(notebook, timeout=timeout, resources={"metadata": {"path": str(page.parent)}}).execute()
+    here = {"metadata": {"path": str(page.parent)}}
+    NotebookClient(notebook, timeout=timeout, resources=here).execute()
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
         for output in cell.get("outputs", []):
@@ -64,7 +65,8 @@ def content(notebook):
 def stale():
     """Names of notebooks that are missing, that differ from their page, or that have lost it."""
     paired = {page.with_suffix(".ipynb"): page for page in pages()}
-    made = {path for path in BOOK.rglob("*.ipynb") if not {"_build", ".ipynb_checkpoints"} & {*path.parts}}
+    passing = {"_build", ".ipynb_checkpoints"}
+    made = {path for path in BOOK.rglob("*.ipynb") if not passing & {*path.parts}}
     wrong = made ^ paired.keys()
     for path in made & paired.keys():
         if content(nbformat.read(path, as_version=4)) != content(unexecuted(paired[path])):
@@ -75,7 +77,7 @@ def stale():
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="run nothing, compare the cells")
-    parser.add_argument("pages", nargs="*", type=Path, help="default: every page that runs something")
+    parser.add_argument("pages", nargs="*", type=Path, help="default: all that run something")
     options = parser.parse_args()
     if options.check:
         if names := stale():
