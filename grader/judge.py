@@ -6,8 +6,8 @@ It runs on the teacher's side only. What comes from the student is data of check
 import base64
 import builtins
 import functools
+import inspect
 import json
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,7 +72,11 @@ def judged(section, piece, grade_id, handed_out, seed):
     # A catalogued mistake is another algorithm, and so is whatever fails the first aspect.
     core = told[0]["agrees"] and not (mistake and mistake[1])
     rows = _rows(probe, right, told, lambda t: core and t["agrees"])
-    sentence = mistake[0].because if mistake else described(probe.function, given, right, told)
+    if mistake:
+        sentence = mistake[0].because
+    else:
+        arguments = inspect.signature(exercise.namespace()[probe.function]).parameters
+        sentence = described(probe.function, given, right, told, arguments)
     return Verdict(
         probe.function,
         grade_id,
@@ -173,15 +177,16 @@ def _leaves(value, depth=0):
 def _array(content):
     try:
         dtype, shape, data = content
-        shape = tuple(int(n) for n in shape)
-        if dtype not in DTYPES or any(n < 0 for n in shape) or len(shape) > 8:
-            raise Malformed("an array of unknown type")
         raw = base64.b64decode(data, validate=True)
+        known = dtype in DTYPES and len(shape) <= 8 and all(type(n) is int for n in shape)
+        # Sizes are told to the student: an empty array must not carry a message in them.
+        if not known or not all(0 <= n <= MOST_JSON for n in shape):
+            raise Malformed("an array of unknown type")
+        return np.frombuffer(raw, dtype).reshape(shape).astype(np.float64)
+    except Malformed:
+        raise
     except (TypeError, ValueError) as error:
-        raise Malformed("an array that is none") from error
-    if len(raw) != math.prod(shape) * np.dtype(dtype).itemsize:
-        raise Malformed("an array whose size is not its shape's")
-    return np.frombuffer(raw, dtype).reshape(shape).astype(np.float64)
+        raise Malformed("an array whose size is not its shape's") from error
 
 
 def agree(given, right, settings, nan=False):
@@ -234,8 +239,11 @@ def _says_something(given, failing):
     return any(given[i]["values"] for i in failing)
 
 
-def described(function, given, right, told):
-    """What can be said of a wrong answer that nobody has catalogued yet."""
+def described(function, given, right, told, arguments):
+    """What can be said of a wrong answer that nobody has catalogued yet.
+
+    It is built from words of ours only: a name the student's code made up could carry a question.
+    """
     if all(g["missing"] for g in given):
         return f"There is no `{function}` in the notebook: its cell is empty or failed."
     if all(g["raised"] == "NotImplementedError" and not g["values"] for g in given):
@@ -243,9 +251,10 @@ def described(function, given, right, told):
     first = next(i for i, t in enumerate(told) if not t["agrees"])
     aspect, g, r = right[first]["aspect"], given[first], right[first]
     if g["changed"] and agree(g | {"changed": []}, r, told[first]):
-        names = ", ".join(f"`{name}`" for name in g["changed"])
+        names = [f"`{name}`" for name in arguments if name in g["changed"]]
+        which = f"its argument {', '.join(names)}" if names else "an argument"
         return (
-            f"The values are right, but `{function}` changes its argument {names} in place: "
+            f"The values are right, but `{function}` changes {which} in place: "
             "work on a copy, the caller still needs the old one."
         )
     if g["raised"] and g["raised"] != r["raised"]:
@@ -265,7 +274,8 @@ def _difference(given, right, settings):
             if not isinstance(a, np.ndarray) or not isinstance(b, np.ndarray):
                 return f"Answer {number} is of another kind than was asked for."
             if a.shape != b.shape:
-                return f"Answer {number} has shape {a.shape}, expected {b.shape}."
+                found = f"shape {a.shape}" if max(a.shape, default=0) < 100 else "another shape"
+                return f"Answer {number} has {found}, expected {b.shape}."
             if np.isnan(a).any() and not np.isnan(b).any():
                 return f"Answer {number} is not a number (NaN)."
             return (

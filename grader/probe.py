@@ -105,6 +105,8 @@ def encoded(value, room, depth=0):
     array = np.asarray(value)
     if array.dtype.kind not in "fiub":
         return {"strange": type(value).__name__[:40]}
+    if array.dtype.itemsize > 8:  # a long double
+        array = array.astype(np.float64)
     array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
     room["bytes"] -= array.nbytes
     if room["bytes"] < 0:
