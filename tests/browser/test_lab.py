@@ -122,7 +122,7 @@ def pixels(page, canvas=".lab-land"):
     )
 
 
-def loss_in_python(name, land, point, lr, schedule=None):
+def end_in_python(name, land, point, lr, schedule=None):
     rule, landscape = extension().optimizers()[name][0], LANDSCAPES[land]
     arguments = rule.__code__.co_varnames[: rule.__code__.co_argcount]
     w, state = np.array(point), [np.zeros(2) for name in arguments[2:] if name != "t"]
@@ -130,7 +130,11 @@ def loss_in_python(name, land, point, lr, schedule=None):
         g = np.array(landscape.gradient(*w))
         rate = schedule(t - 1, STEPS, lr) if schedule else lr
         w, *state = rule(w, g, *state, *([t] if "t" in arguments else []), lr=rate)
-    return landscape.value(*w)
+    return w
+
+
+def loss_in_python(name, land, *rest):
+    return LANDSCAPES[land].value(*end_in_python(name, land, *rest))
 
 
 def set_slider(page, name, value):
@@ -322,6 +326,54 @@ def test_a_finger_moves_the_start(open_lab):
 def test_without_scripts_a_sentence_says_so(open_lab):
     page = open_lab(java_script_enabled=False)
     assert extension().NO_SCRIPT in page.locator("body").inner_text()
+
+
+# -- what the page says to try is what happens
+
+
+def loss_at_the_start(name, land, schedule=None):
+    landscape = LANDSCAPES[land]
+    return loss_in_python(name, land, landscape.start, landscape.rates[name], schedule)
+
+
+def test_sgd_diverges_just_above_two_over_the_curvature():
+    start = LANDSCAPES["ravine"].start
+    assert loss_in_python("sgd", "ravine", start, 0.0395) < 10
+    assert loss_in_python("sgd", "ravine", start, 0.041) > 1000
+    assert loss_in_python("sgd", "ravine", start, 0.0036) > 2  # ten times slower: no progress
+
+
+def test_turning_the_ravine_hurts_adam_alone():
+    for name in ("sgd", "momentum"):
+        flat, turned = (loss_at_the_start(name, land) for land in ("ravine", "tilted_ravine"))
+        assert 0.5 < turned / flat < 2
+    assert loss_at_the_start("adam", "tilted_ravine") > 100 * loss_at_the_start("adam", "ravine")
+
+
+def test_adam_leaves_the_saddle_and_nobody_leaves_its_level():
+    rates = LANDSCAPES["saddle"].rates
+    assert len({rates[name] for name in ("sgd", "momentum", "adam")}) == 1
+    assert loss_at_the_start("sgd", "saddle") > 0.2 > 1e-4 > loss_at_the_start("adam", "saddle")
+    for name in rates:
+        assert end_in_python(name, "saddle", (1.7, 0.0), rates[name])[1] == 0
+
+
+def test_momentum_rolls_to_the_bottom_only_from_afar():
+    start, rates = LANDSCAPES["washboard"].start, LANDSCAPES["washboard"].rates
+    ends = {name: end_in_python(name, "washboard", start, rates[name])[0] for name in rates}
+    assert ends["sgd"] < -2 and abs(ends["momentum"]) < 0.1
+    assert end_in_python("momentum", "washboard", (-1.5, 1.1), rates["momentum"])[0] < -1
+
+
+def test_lion_arrives_only_if_its_rate_falls_and_adam_by_itself():
+    def losses(name, lr):
+        start = LANDSCAPES["ravine"].start
+        return [loss_in_python(name, "ravine", start, lr, s) for s in (None, cosine_annealing)]
+
+    hopping, arrived = losses("lion", 0.16)
+    assert arrived < hopping / 100
+    by_itself, helped = losses("adam", LANDSCAPES["ravine"].rates["adam"])
+    assert by_itself < helped
 
 
 # -- the directive, in a small book of two pages

@@ -499,7 +499,11 @@
 
     place(point) {
       this.touched = true;
-      this.start = point.map((x, i) => clamp(x, this.landscape.domain[i]));
+      this.start = point.map((x, i) => {
+        const [low, high] = this.landscape.domain[i];
+        const grid = (high - low) / 200; // so that a hand can hit 0, and a key come back to it
+        return clamp(Math.round(x / grid) * grid + 0, [low, high]);
+      });
       this.run();
     }
 
