@@ -1,4 +1,4 @@
-"""The few functions that rules need beyond operators, for floats, NumPy arrays and torch tensors."""
+"""The few functions that rules need beyond operators, for floats, arrays and torch tensors."""
 
 import numpy as np
 
@@ -9,7 +9,8 @@ except ModuleNotFoundError:  # in the reader's browser there is no torch
 
 
 def _is_tensor(x):
-    return torch is not None and isinstance(x, torch.Tensor)
+    # Whatever takes part in torch's functions: tensors, and what the compiler traces with.
+    return hasattr(x, "__torch_function__")
 
 
 def norm(x):
