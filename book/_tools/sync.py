@@ -39,6 +39,18 @@ def unexecuted(page):
     return notebook
 
 
+def joined(outputs):
+    """What was printed in one go: the kernel hands it over in pieces, cut at any moment."""
+    whole = []
+    for output in outputs:
+        last = whole[-1] if whole else {}
+        if output.output_type == "stream" == last.get("output_type") and output.name == last.name:
+            last.text += output.text
+        else:
+            whole.append(output)
+    return whole
+
+
 def executed(page, timeout=300):
     """The notebook of a page as it is committed."""
     notebook = unexecuted(page)
@@ -46,6 +58,8 @@ def executed(page, timeout=300):
     NotebookClient(notebook, timeout=timeout, resources=here).execute()
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
+        if cell.cell_type == "code":
+            cell.outputs = joined(cell.outputs)
         for output in cell.get("outputs", []):
             for kind in DROPPED:
                 output.get("data", {}).pop(kind, None)

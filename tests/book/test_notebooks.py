@@ -43,6 +43,15 @@ def test_no_output_holds_what_changes_from_run_to_run(path):
         assert str(ROOT) not in text
 
 
+def test_printed_pieces_are_joined():
+    out = nbformat.v4.new_output
+    pieces = [out("stream", name="stdout", text=text) for text in ("a", "b\n")]
+    result = out("execute_result", data={"text/plain": "1"})
+    (first, *rest) = sync.joined([*pieces, result, out("stream", name="stdout", text="c")])
+    assert first.text == "ab\n"
+    assert [output.output_type for output in rest] == ["execute_result", "stream"]
+
+
 @pytest.fixture
 def small(tmp_path, monkeypatch):
     """A book of one page, synced."""
