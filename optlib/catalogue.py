@@ -11,7 +11,14 @@ from dataclasses import dataclass, field
 from optlib.beyond import adagrad, lion, muon, schedule_free
 from optlib.large_batch import accumulation, lamb, lars, scaling
 from optlib.optimizers import adam, momentum, rmsprop, sgd
-from optlib.regularization import batchnorm, dropout, early_stopping, penalties
+from optlib.regularization import (
+    batchnorm,
+    clipping,
+    dropout,
+    early_stopping,
+    label_smoothing,
+    penalties,
+)
 from optlib.schedules import cosine, decay, restarts, warmup
 
 
@@ -51,7 +58,10 @@ class Twin:
 
 @dataclass(frozen=True)
 class Row:
-    """One rule. `paper` is a key of the bibliography; `page` and `exercise` have one name."""
+    """One rule. `paper` is a key of the bibliography; `page` and `exercise` have one name.
+
+    `optimizer` is the class that drives it, `layer` the torch layer that it becomes.
+    """
 
     rule: Callable
     paper: str
@@ -59,6 +69,7 @@ class Row:
     optimizer: type | None = None
     twin: Twin | None = None
     exercise: str | None = None
+    layer: type | None = None
 
     needs: str | None = None  # "matrix": w has rows and columns. "switch": eval() before judging
 
@@ -123,23 +134,72 @@ CATALOGUE = (
         optimizer=adam.AdamW,
         twin=Twin("torch.optim.AdamW"),
     ),
+    Row(decay.constant, "bengio2012practical", "schedules/decay"),
     _taught("schedules/decay", decay.step_decay, "he2016deep"),
     _taught("schedules/decay", decay.exponential_decay, "bengio2012practical"),
     _taught("schedules/decay", decay.linear_decay, "bergsma2025straight"),
+    Row(decay.inverse_square_root, "vaswani2017attention", "schedules/decay"),
+    Row(decay.noam, "vaswani2017attention", "schedules/decay"),
     _taught("schedules/cosine", cosine.cosine_annealing, "loshchilov2017sgdr"),
     _taught("schedules/restarts", restarts.warm_restarts, "loshchilov2017sgdr"),
     _taught("schedules/warmup", warmup.linear_warmup, "goyal2017accurate"),
+    Row(warmup.warmup, "goyal2017accurate", "schedules/warmup"),
     _taught("schedules/warmup", warmup.warmup_cosine, "gotmare2019closer"),
     _taught("schedules/warmup", warmup.warmup_stable_decay, "hagele2024scaling"),
+    Row(warmup.one_cycle, "smith2017cyclical", "schedules/warmup"),  # many cycles there, one here
     _taught("regularization/penalties", penalties.l2_penalty, "krogh1991simple"),
     _taught("regularization/penalties", penalties.l1_penalty, "tibshirani1996regression"),
     _taught("regularization/penalties", penalties.soft_threshold, "tibshirani1996regression"),
-    _taught("regularization/dropout", dropout.dropout, "srivastava2014dropout"),
-    _taught("regularization/batchnorm", batchnorm.batch_norm, "ioffe2015batch"),
-    _taught("regularization/batchnorm", batchnorm.layer_norm, "ba2016layer"),
+    Row(penalties.proximal_step, "tibshirani1996regression", "regularization/penalties"),
+    Row(penalties.decoupled_decay, "loshchilov2019decoupled", "regularization/penalties"),
+    _taught(
+        "regularization/dropout", dropout.dropout, "srivastava2014dropout", layer=dropout.Dropout
+    ),
+    _taught(
+        "regularization/batchnorm",
+        batchnorm.batch_norm,
+        "ioffe2015batch",
+        layer=batchnorm.BatchNorm,
+    ),
+    _taught("regularization/batchnorm", batchnorm.batch_norm_backward, "ioffe2015batch"),
+    _taught(
+        "regularization/batchnorm", batchnorm.layer_norm, "ba2016layer", layer=batchnorm.LayerNorm
+    ),
     _taught("regularization/early_stopping", early_stopping.EarlyStopping, "prechelt1998early"),
+    *(
+        Row(criterion, "prechelt1998early", "regularization/early_stopping")
+        for criterion in (
+            early_stopping.generalization_loss,
+            early_stopping.training_progress,
+            early_stopping.progress_quotient,
+        )
+    ),
+    *(
+        Row(rule, "pascanu2013difficulty", "regularization/clipping")
+        for rule in (
+            clipping.clip_by_value,
+            clipping.clip_by_norm,
+            clipping.clip_by_global_norm,
+        )
+    ),
+    *(
+        Row(rule, "szegedy2016rethinking", "regularization/label_smoothing")
+        for rule in (label_smoothing.smooth_labels, label_smoothing.smoothed_cross_entropy)
+    ),
     _taught("large_batch/scaling", scaling.scaled_lr, "goyal2017accurate"),
+    *(
+        Row(rule, "mccandlish2018empirical", "large_batch/scaling")
+        for rule in (
+            scaling.stationary_variance,
+            scaling.gradient_and_noise,
+            scaling.noise_scale,
+            scaling.relative_steps,
+            scaling.relative_examples,
+        )
+    ),
     _taught("large_batch/accumulation", accumulation.accumulated_gradient, "ott2018scaling"),
+    _taught("large_batch/accumulation", accumulation.accumulate_and_step, "ott2018scaling"),
+    Row(accumulation.token_weighted_gradient, "ott2018scaling", "large_batch/accumulation"),
     _taught("large_batch/lars", lars.lars, "you2017large", optimizer=lars.LARS),
     _taught("large_batch/lamb", lamb.lamb, "you2020large", optimizer=lamb.LAMB),
     Row(

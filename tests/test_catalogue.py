@@ -15,6 +15,26 @@ from optlib.engine import Optimizer
 
 ROOT = Path(__file__).parents[1]
 SECTIONS = {"optimizers", "schedules", "regularization", "large_batch", "gpu", "beyond"}
+SECTIONS_OF_RULES = SECTIONS - {"gpu"}
+# Public functions that are no rules: a part of one, or what hands it to torch, and which.
+PARTS = {
+    "optlib.schedules.adapter": {"factor": "lambda_lr", "lambda_lr": "every schedule"},
+    "optlib.regularization.dropout": {"drop": "dropout"},
+    "optlib.regularization.batchnorm": {"normalize": "batch_norm", "moments": "batch_norm"},
+    "optlib.regularization.clipping": {
+        "global_norm": "clip_by_global_norm",
+        "clip_gradients": "clip_by_global_norm",
+    },
+    "optlib.large_batch.accumulation": {"weighted_mean": "accumulated_gradient"},
+    "optlib.large_batch.lars": {"lars_or_momentum": "lars"},
+    "optlib.large_batch.lamb": {"lamb_or_adamw": "lamb"},
+    "optlib.beyond.muon": {"orthogonalize": "muon"},
+    "optlib.beyond.schedule_free": {
+        "between": "both",
+        "first": "both",
+        "warmup_and_share": "both",
+    },
+}
 each_row = pytest.mark.parametrize("row", CATALOGUE, ids=[row.name for row in CATALOGUE])
 
 
@@ -28,6 +48,25 @@ def classes():
 def test_every_optimizer_class_has_its_row():
     listed = {row.optimizer for row in CATALOGUE}
     assert {cls.__name__ for cls in classes() if cls not in listed} == set()
+
+
+def public():
+    """Yield (module name, name, value) of all that the sections state for the outside."""
+    for module in pkgutil.walk_packages(optlib.__path__, "optlib."):
+        if module.name.split(".")[1] in SECTIONS_OF_RULES:
+            for name, value in vars(importlib.import_module(module.name)).items():
+                here = getattr(value, "__module__", None) == module.name
+                if here and callable(value) and not name.startswith("_"):
+                    yield module.name, name, value
+
+
+def test_all_that_is_public_has_its_row_or_is_named_as_a_part():
+    listed = {inspect.unwrap(row.rule) for row in CATALOGUE}
+    listed |= {row.optimizer for row in CATALOGUE} | {row.layer for row in CATALOGUE}
+    unlisted = {
+        (where, name) for where, name, value in public() if inspect.unwrap(value) not in listed
+    }
+    assert unlisted == {(where, name) for where, names in PARTS.items() for name in names}
 
 
 def test_no_rule_has_two_rows():
