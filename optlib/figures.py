@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 GREY = "#767676"
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 DASHES = (
     "-",
     (0, (5, 2)),
@@ -18,6 +18,15 @@ DASHES = (
     (0, (9, 3)),
 )
 MARKERS = ("o", "s", "^", "D", "v", "P")
+# A method looks the same in every picture, and as it does in the lab.
+METHODS = {"SGD": 0, "momentum": 1, "Adam": 2, "RMSprop": 3, "AdamW": 4, "Nesterov": 5}
+
+
+def _places(names):
+    """Which colour, dash and marker each name gets."""
+    if all(name in METHODS for name in names):
+        return [METHODS[name] for name in names]
+    return [i % len(COLOURS) for i in range(len(names))]
 
 
 def _axes(width, height, xlabel, ylabel):
@@ -52,11 +61,11 @@ def curves(
     figure, axes = _axes(6.4, 3.4, xlabel, ylabel)
     if level is not None:
         axes.axhline(level, color=GREY, linewidth=0.8)
-    for i, (name, values) in enumerate(lines.items()):
+    for i, (name, values) in zip(_places(lines), lines.items()):
         own_x, y = values if isinstance(values, tuple) else (x, values)
         own_x = np.arange(len(y)) if own_x is None else own_x
         axes.plot(
-            own_x, y, color=COLOURS[i % 6], linestyle=DASHES[i % 6], linewidth=1.8, label=name
+            own_x, y, color=COLOURS[i], linestyle=DASHES[i], linewidth=1.8, label=name
         )
     axes.set(xscale=xscale, yscale=yscale)
     if ylim is not None:
@@ -77,11 +86,11 @@ def paths(problem, routes, *, window, minimum=(0.0, 0.0), xlabel="$w_1$", ylabel
     steps = np.linspace(0, 1, 13)[1:] ** 2
     levels = height.min() + (height.max() - height.min()) * steps
     axes.contour(x, y, height, levels=levels, colors=GREY, linewidths=0.5, alpha=0.45)
-    for i, (name, route) in enumerate(routes.items()):
+    for i, (name, route) in zip(_places(routes), routes.items()):
         route = np.asarray(route)
         axes.plot(
-            *route.T, color=COLOURS[i % 6], linestyle=DASHES[i % 6], linewidth=1.4,
-            marker=MARKERS[i % 6], markersize=3.5, label=name,
+            *route.T, color=COLOURS[i], linestyle=DASHES[i], linewidth=1.4,
+            marker=MARKERS[i], markersize=3.5, label=name,
         )  # fmt: skip
     axes.plot(*minimum, marker="*", markersize=11, color=GREY, linestyle="none")
     axes.set(xlim=(left, right), ylim=(bottom, top))
