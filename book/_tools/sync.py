@@ -55,7 +55,8 @@ def executed(page, timeout=300):
     """The notebook of a page as it is committed."""
     notebook = unexecuted(page)
     here = {"metadata": {"path": str(page.parent)}}
-    NotebookClient(notebook, timeout=timeout, resources=here).execute()
+    quiet = ["--IPKernelApp.log_level=ERROR"]  # or every kernel warns of its own transport
+    NotebookClient(notebook, timeout=timeout, resources=here, extra_arguments=quiet).execute()
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
         if cell.cell_type == "code":
