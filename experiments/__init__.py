@@ -1,0 +1,1 @@
+"""What the book measures: one file an experiment, `run(seeds, full)` a pure function to a table."""

@@ -1,0 +1,102 @@
+"""Every committed result is of the code as it stands, and says what the lesson's numbers are."""
+
+import json
+import shutil
+
+import pytest
+
+from experiments.measure import experiments, result_path
+from experiments.provenance import ROOT, code_hash
+
+
+def faults(root):
+    """Return a line for every experiment whose default result is missing or of other code."""
+    found = []
+    for name in experiments(root):
+        for full in (False, True):
+            path = result_path(name, full, root)
+            if not path.exists():
+                found += [] if full else [f"{name}: no result; make measure"]
+            elif json.loads(path.read_text())["code"] != code_hash(name, root):
+                found.append(f"{path.name}: its code has changed since; make measure")
+    return found
+
+
+def test_no_result_is_stale():
+    assert faults(ROOT) == []
+
+
+def test_no_result_is_an_orphan():
+    files = {p.name.split(".")[0] for p in (ROOT / "experiments" / "results").glob("*.json")}
+    assert all((ROOT / "experiments" / f"{name}.py").exists() for name in files)
+
+
+@pytest.fixture
+def copy(tmp_path):
+    for room in ("optlib", "experiments"):
+        shutil.copytree(ROOT / room, tmp_path / room, ignore=shutil.ignore_patterns("__pycache__"))
+    return tmp_path
+
+
+def test_a_planted_change_is_found_and_named(copy):
+    before = set(faults(copy))
+    rule = copy / "optlib" / "optimizers" / "momentum.py"
+    rule.write_text(rule.read_text().replace("v = beta * v + lr * g\n    w = w - v", "w = w - g"))
+    new = set(faults(copy)) - before
+    assert "ravine.json: its code has changed since; make measure" in new
+    assert not any(line.startswith(("lasso", "accumulation", "noise_floor")) for line in new)
+
+
+def test_a_missing_result_is_named(copy):
+    result_path("lasso", root=copy).unlink()
+    assert "lasso: no result; make measure" in faults(copy)
+
+
+def rows(name):
+    return json.loads(result_path(name).read_text())["rows"]
+
+
+def test_ravine_has_the_reference_values():
+    table = rows("ravine")
+    steps = {(r["kappa"], r["method"]): r["steps"] for r in table if r["what"] == "ravine"}
+    expected = {10: (69, 27, 43), 100: (691, 93, 155), 1000: (6908, 315, 508),
+                10_000: (69078, 1056, 1624)}  # fmt: skip
+    methods = ("gradient descent", "heavy ball", "nesterov")
+    assert steps == {(k, m): n for k, of in expected.items() for m, n in zip(methods, of)}
+    cycles = [r for r in table if r["what"] == "cycle"]
+    assert cycles[0]["heavy_ball"] == pytest.approx([0, 0, 0])
+    for row in cycles[1:]:
+        assert row["heavy_ball"] == pytest.approx([-2208 / 1225, 792 / 1225, 2592 / 1225])
+        assert row["gradient_descent"] == pytest.approx(0)
+    (drop,) = (r for r in table if r["what"] == "drop of the rate")
+    assert (drop["lesson"], drop["torch"]) == pytest.approx((0.91, 0.10))
+    after = [r["after_2000_steps"] for r in table if r["what"] == "divergence"]
+    assert after[1] < 1e-8 and after[2] == 1 and after[3] > 1e8
+
+
+def test_lasso_has_the_reference_values():
+    nonzero = {(r["alpha"], r["method"]): r["nonzero"] for r in rows("lasso")}
+    for alpha, count in zip((0.01, 0.1, 0.5, 1.0, 2.0), (10, 7, 4, 3, 2)):
+        assert nonzero[alpha, "sklearn"] == nonzero[alpha, "proximal"] == count
+        assert nonzero[alpha, "subgradient"] == nonzero[alpha, "ridge"] == 10
+    (one,) = (r for r in rows("lasso") if (r["alpha"], r["method"]) == (1.0, "proximal"))
+    kept = {name: w for name, w in one["weights"].items() if w}
+    assert kept == pytest.approx({"bmi": 367.702, "bp": 6.310, "s5": 307.602}, abs=2e-3)
+
+
+def test_accumulation_has_the_reference_values():
+    texts, *arms = rows("accumulation")
+    assert (texts["mean_of_means"], texts["token_mean"]) == pytest.approx((3, 2.0198020))
+    errors = {r["what"]: r["relative_error"] for r in arms}
+    assert errors["equal pieces"]["high"] < 1e-15 > errors["unequal pieces, weighted"]["high"]
+    assert errors["unequal pieces, mean of means"]["low"] > 0.1
+    assert errors["equal pieces, batch norm"]["low"] > 0.01
+
+
+def test_the_noise_floor_is_where_theory_puts_it():
+    *finite, last = rows("noise_floor")
+    for row in finite:
+        assert row["at_step_1000"]["mean"] == pytest.approx(row["theory"], rel=0.02)
+    assert last["theory"] is None  # infinite: it grows by lr**2 / B a step
+    assert last["at_step_500"]["mean"] == pytest.approx(10, rel=0.04)
+    assert last["at_step_1000"]["mean"] == pytest.approx(20, rel=0.04)
