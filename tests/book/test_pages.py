@@ -33,8 +33,9 @@ def test_no_page_is_left_out_of_the_contents():
 @pytest.mark.skipif(shutil.which("make") is None, reason="no make on this machine")
 def test_make_lists_its_verbs():
     out = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    verbs = [line.split()[1] for line in out.splitlines() if line.startswith("  make ")]
-    assert verbs == ["book", "serve", "test", "learn", "exercises", "fresh", "clean", "help"]
+    listed = {line.split()[1] for line in out.splitlines() if line.startswith("  make ")}
+    phony = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), flags=re.M)[1].split()
+    assert listed == {*phony} >= {"book", "serve", "test", "learn", "exercises", "fresh", "clean"}
 
 
 class Images(HTMLParser):
