@@ -100,3 +100,32 @@ def test_the_noise_floor_is_where_theory_puts_it():
     assert last["theory"] is None  # infinite: it grows by lr**2 / B a step
     assert last["at_step_500"]["mean"] == pytest.approx(10, rel=0.04)
     assert last["at_step_1000"]["mean"] == pytest.approx(20, rel=0.04)
+
+
+def test_double_well_escapes_are_not_lower_losses():
+    table = {(r["what"], r["arm"]): r for r in rows("double_well")}
+    assert table["schedule", "constant"]["escaped_more"]["low"] > 0.1
+    assert table["schedule", "constant"]["final_loss_above"]["low"] > 0
+    assert not table["schedule", "warm restarts"]["escaped_more"]["resolved"]
+    assert table["schedule", "linear"]["final_loss_above"]["low"] > 0
+    assert table["momentum", 0.95]["escaped_more"]["high"] < 0
+    assert len(table["momentum", 0.95]["escaped"]["values"]) >= 5
+    crossed = [table["roll", beta]["crossed"] for beta in (0.0, 0.5, 0.8, 0.9, 0.95)]
+    assert crossed == [False, False, False, True, True]
+
+
+def test_rare_words_have_the_reference_values():
+    zipf = {(r["method"], r["steps"]): r for r in rows("rare_words") if r["what"] == "zipf"}
+    expected = {200: (0.0258015, 0.782471, 3.061250), 2000: (0.00224811, 0.0260468, 0.230653),
+                20_000: (0.000220989, 0.00225125, 0.0120563)}  # fmt: skip
+    for steps, losses in expected.items():
+        row = zipf["gradient descent", steps]
+        found = [row[f"class_{k}"] for k in (1, 10, 50)]
+        assert found == pytest.approx(losses, rel=2e-5)
+    sign = zipf["sign descent", 200]
+    assert [sign[f"class_{k}"] for k in (1, 10, 50)] == pytest.approx([1.0099652e-7] * 3, rel=1e-6)
+    text = {r["method"]: r for r in rows("rare_words") if r["what"] == "text"}
+    assert all(row["accepted"] for row in text.values())
+    assert len({row["trials"] for row in text.values()}) == 1
+    slow = text["gradient descent"]["train_loss_rare_200"]
+    assert max(text[m]["train_loss_rare_200"] for m in ("adam", "sign descent")) < slow - 0.3
