@@ -19,7 +19,7 @@ RUNNERS = {"exec", "eval", "compile", "run_cell", "run_line_magic", "run_cell_ma
 def refused(source):
     """The first refused library that a cell's source imports or uses, as it is known; or None."""
     try:
-        tree = ast.parse(TransformerManager().transform_cell(source))
+        tree = _parsed(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None  # what does not parse does not run
     aliases = _aliases(tree)
@@ -28,6 +28,16 @@ def refused(source):
             if library := _library(name):
                 return library
     return None
+
+
+def _parsed(source):
+    source = TransformerManager().transform_cell(source)
+    for _ in range(9):
+        try:
+            return ast.parse(source)
+        except SystemError:  # before Python 3.11.8 it fails when another parse comes in between
+            continue
+    return ast.parse(source)
 
 
 def _library(name):
@@ -115,12 +125,13 @@ def refused_in(cells):
     together, bounds = [], []
     for number, source in codes:
         try:
-            ast.parse(TransformerManager().transform_cell(source))
+            _parsed(source)
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             continue
         together.append(source)
         bounds.append(number)
-    for last in range(1, len(together) + 1):
+    # Cell by cell, so that the cell can be named; all at once where that would take for ever.
+    for last in range(1, len(together) + 1) if len(together) <= 100 else [len(together)]:
         if library := refused("\n".join(together[:last])):
             return library, bounds[last - 1]
     return None

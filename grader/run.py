@@ -1,15 +1,18 @@
 """Run a submission in its own kernel, put the hidden questions, have the answers judged."""
 
+import contextlib
 import hashlib
 import html
 import json
+import os
+import subprocess
 import tempfile
 import time
 from pathlib import Path
 
 import nbformat
-from jupyter_client.kernelspec import NoSuchKernel
 from jupyter_client.manager import AsyncKernelManager
+from jupyter_core.utils import run_sync
 from nbclient import NotebookClient
 from nbclient.exceptions import CellControlSignal, CellTimeoutError, DeadKernelError
 from nbgrader.api import Gradebook
@@ -18,11 +21,17 @@ from traitlets import Float, Integer
 
 from grader import judge, refusals
 from grader.exercise import load
-from grader.submission import NOTES
+from grader.submission import NOTES, UNREADABLE, defined
 
 ANSWERS = "application/vnd.answers+json"
 PROBE = (Path(__file__).parent / "probe.py").read_text()
 VERDICTS = "verdicts"
+# What of a cell's outputs a feedback page shows; scripts are not among it.
+SHOWN = {
+    "text/plain", "text/html", "text/markdown", "text/latex",
+    "image/png", "image/jpeg", "image/svg+xml",
+}  # fmt: skip
+MOST_OUTPUT = 1_000_000  # characters that one cell's outputs may have
 
 
 class Stopped(Exception):
@@ -37,21 +46,26 @@ class RunAndJudge(NbGraderPreprocessor):
     """
 
     cell_timeout = Float(10.0, help="Seconds one cell may take.").tag(config=True)
-    notebook_timeout = Float(60.0, help="Seconds a whole notebook may take.").tag(config=True)
-    restarts = Integer(3, help="Times a dead kernel is started again.").tag(config=True)
+    notebook_timeout = Float(60.0, help="Seconds all its cells may take.").tag(config=True)
+    restarts = Integer(3, help="Cells that may kill their process.").tag(config=True)
 
     def preprocess(self, nb, resources):
         about = resources["nbgrader"]
         exercise = load(about["assignment"], about["notebook"])
         notes = nb.metadata.pop(NOTES, [])
-        verdicts = self._verdicts(nb, exercise)
+        unreadable = nb.metadata.pop(UNREADABLE, False)
+        if unreadable:
+            verdicts = {p.grade_id: judge.nothing(p, notes[0], True) for p in exercise.probes}
+            notes = []
+        else:
+            verdicts = self._verdicts(nb, exercise, notes)
         for cell in nb.cells:
             grade_id = cell.metadata.get("nbgrader", {}).get("grade_id")
             if grade_id in verdicts:
                 cell.outputs = _outputs(verdicts[grade_id])
         nb.cells.insert(0, _summary(verdicts.values(), notes))
         for verdict in verdicts.values():
-            if verdict.review:
+            if verdict.review and not unreadable:  # that was said when the file was opened
                 self.log.warning(
                     "%s, %s: %s", about["student"], about["notebook"], verdict.sentence
                 )
@@ -59,7 +73,7 @@ class RunAndJudge(NbGraderPreprocessor):
         resources[NOTES] = notes
         return nb, resources
 
-    def _verdicts(self, nb, exercise):
+    def _verdicts(self, nb, exercise, notes):
         if found := refusals.refused_in(nb.cells):
             library, number = found
             sentence = (
@@ -78,6 +92,8 @@ class RunAndJudge(NbGraderPreprocessor):
         with Student(self) as student:
             for cell in ordinary:
                 student.run(cell)
+                _tidy(cell)
+            notes += student.stops
             return {p.grade_id: student.verdict(exercise, p, seed) for p in exercise.probes}
 
 
@@ -93,9 +109,9 @@ class Student:
     def __init__(self, limits):
         self.limits = limits
         self.done = []
+        self.stops, self.lost = [], {}  # what is said of cells that did not come back
         self.restarts = limits.restarts
-        self.ends = time.monotonic() + limits.notebook_timeout
-        self.reason = None
+        self.left = limits.notebook_timeout
 
     def __enter__(self):
         self.folder = tempfile.TemporaryDirectory()
@@ -109,6 +125,15 @@ class Student:
         self.folder.cleanup()
 
     def _open(self):
+        for last in False, False, True:  # starting a process can fail on a busy machine
+            try:
+                return self._start()
+            except Exception:
+                if last:
+                    raise
+                self._close()
+
+    def _start(self):
         self.client = NotebookClient(
             nbformat.v4.new_notebook(),
             # Sockets in the file system: nothing of the kernel is on the network.
@@ -122,26 +147,46 @@ class Student:
             resources={"metadata": {"path": str(self.scratch)}},
         )
         self.client.reset_execution_trackers()
-        self.session = self.client.setup_kernel(cleanup_kc=True)
+        # What a student's code leaves for the next process to start with is not looked for.
+        env = os.environ | {"IPYTHONDIR": f"{self.folder.name}/ipython", "PYTHONNOUSERSITE": "1"}
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        self.session = self.client.setup_kernel(cleanup_kc=True, env=env, **quiet)
         self.session.__enter__()
 
     def _close(self):
         try:
             self.session.__exit__(None, None, None)
-        except (RuntimeError, OSError, NoSuchKernel):
-            self.client.km = None  # it was dead already
+        except Exception:  # the process may have left at any moment, and taken its sockets along
+            with contextlib.suppress(Exception):
+                run_sync(self.client.km.shutdown_kernel)(now=True)
+            self.client.km = None
 
     def run(self, cell):
         """Run an ordinary cell; its outputs stay in the cell, a stop is written there."""
         if not cell.source.strip():
             return
+        if self.left <= 0:
+            seconds = f"{self.limits.notebook_timeout:g}"
+            self._stop(cell, f"A cell was not run: the notebook's {seconds} seconds were used up.")
+            return
+        if self.restarts < 0:
+            self._stop(cell, "A cell was not run: too many before it ended their process.")
+            return
+        began = time.monotonic()
         try:
-            self._execute(cell)
-            self.done.append(cell)
+            self._execute(cell, min(self.limits.cell_timeout, self.left))
+            self.done.append(cell.source)
         except Stopped as stop:
-            cell.outputs = [_error(str(stop))]
-            self.reason = str(stop)
+            self._stop(cell, f"A cell was stopped: {stop}")
+            self.restarts -= 1
             self._reopen()
+        finally:
+            self.left -= time.monotonic() - began
+
+    def _stop(self, cell, reason):
+        cell.outputs = [_error(reason)]
+        self.stops.append(reason)
+        self.lost |= dict.fromkeys(defined(cell), reason)
 
     def verdict(self, exercise, probe, seed):
         """Put one function's hidden questions, and have the answers judged."""
@@ -152,7 +197,7 @@ class Student:
         )
         cell = nbformat.v4.new_code_cell(code)
         try:
-            self._execute(cell, store_history=False)
+            self._execute(cell, self.limits.cell_timeout, store_history=False)
         except Stopped as stop:
             self._reopen()
             return judge.nothing(probe, f"`{probe.function}` was asked, but {stop}", review=True)
@@ -160,20 +205,22 @@ class Student:
             (
                 o.data[ANSWERS]
                 for o in cell.outputs
-                if o.output_type == "display_data" and ANSWERS in o.data
+                if o.output_type == "display_data" and ANSWERS in (o.data or {})
             ),
             None,
         )
         if isinstance(handed_out, list | dict):
             handed_out = json.dumps(handed_out)
-        return judge.judged(exercise.section, exercise.piece, probe.grade_id, handed_out, seed)
+        verdict = judge.judged(exercise.section, exercise.piece, probe.grade_id, handed_out, seed)
+        if verdict.earned == 0 and probe.function in self.lost:
+            reason = self.lost[probe.function]
+            return judge.nothing(probe, f"`{probe.function}` is not there. {reason}", review=True)
+        return verdict
 
-    def _execute(self, cell, store_history=True):
-        left = min(self.limits.cell_timeout, self.ends - time.monotonic())
-        if left <= 0:
-            raise Stopped(f"the notebook's {self.limits.notebook_timeout:g} seconds were used up.")
-        self.client.timeout = max(1, round(left))
+    def _execute(self, cell, seconds, store_history=True):
+        self.client.timeout = max(1, round(seconds))
         self.client.nb.cells = [cell]
+        self.client.reset_execution_trackers()  # a display of an earlier cell is out of reach
         try:
             self.client.execute_cell(cell, 0, store_history=store_history)
         except CellTimeoutError as error:
@@ -182,23 +229,63 @@ class Student:
             raise Stopped("its process ended: it crashed, ran out of memory or left.") from error
         except CellControlSignal as error:
             raise Stopped("its process stopped answering.") from error
+        except Exception as error:  # nbclient trusts what a kernel sends
+            raise Stopped("its process sent messages that nobody can read.") from error
 
     def _reopen(self):
         """A fresh process in which the cells that came back before have run again."""
         self._close()
         self._open()
         replay, self.done = self.done, []
-        for cell in replay:
-            if self.restarts <= 0:
-                return
+        for number, source in enumerate(replay, start=1):
             try:
-                self._execute(nbformat.v4.new_code_cell(cell.source))
-                self.done.append(cell)
-            except Stopped:
+                self._execute(nbformat.v4.new_code_cell(source), self.limits.cell_timeout)
+                self.done.append(source)
+            except Stopped:  # it came back before, but not now: do without
+                self.done += replay[number:]
                 self.restarts -= 1
-                self._close()
-                self._open()
-        self.restarts -= 1
+                if self.restarts >= 0:
+                    self._reopen()
+                return
+
+
+def _tidy(cell):
+    """Keep of a cell's outputs what a page can show, within bounds: a kernel may send anything."""
+    room, kept = MOST_OUTPUT, []
+    for output in cell.outputs:
+        kind = output.get("output_type")
+        if kind == "stream":
+            name = "stderr" if output.get("name") == "stderr" else "stdout"
+            new = nbformat.v4.new_output("stream", name=name, text=_text(output.get("text")))
+            size = len(new.text)
+        elif kind in ("display_data", "execute_result"):
+            data = output.get("data")
+            data = data.items() if isinstance(data, dict) else ()
+            data = {k: _text(v) for k, v in data if k in SHOWN and isinstance(v, str)}
+            new, size = nbformat.v4.new_output(kind, data), sum(map(len, data.values()))
+        elif kind == "error":
+            lines = output.get("traceback")
+            lines = [_text(line) for line in lines] if isinstance(lines, list) else []
+            name, value = _text(output.get("ename")), _text(output.get("evalue"))
+            new = nbformat.v4.new_output("error", ename=name, evalue=value, traceback=lines)
+            size = len(name) + len(value) + sum(map(len, lines))
+        else:
+            continue
+        room -= size
+        if room < 0:
+            text = f"[more than {MOST_OUTPUT} characters of output: cut]"
+            kept.append(nbformat.v4.new_output("stream", name="stdout", text=text))
+            break
+        kept.append(new)
+    cell.outputs = kept
+    count = cell.get("execution_count")
+    cell.execution_count = count if type(count) is int and count >= 0 else None
+
+
+def _text(text):
+    """A string that can be written to a file, cut where it is long."""
+    text = text if isinstance(text, str) else ""
+    return text[: MOST_OUTPUT // 2].replace("\0", "").encode("utf-8", "replace").decode()
 
 
 def _error(reason):
@@ -224,8 +311,9 @@ def _outputs(verdict):
 
 
 def _code(sentence):
-    """A sentence as HTML, its `names` in code type."""
-    parts = html.escape(sentence).split("`")
+    """A sentence as HTML, its `names` in code type; in a Markdown cell nothing else of it acts."""
+    sentence = html.escape(sentence).translate({ord(c): f"&#{ord(c)};" for c in "[]*_"})
+    parts = sentence.split("`")
     return "".join(f"<code>{p}</code>" if i % 2 else p for i, p in enumerate(parts))
 
 

@@ -15,7 +15,9 @@ from nbgrader.preprocessors import NbGraderPreprocessor
 from grader.build import ensure_gradebook
 from grader.exercise import HIDDEN_BEGIN, ROOT
 
-MOST_BYTES = 20_000_000
+MOST_BYTES = 100_000_000  # outputs that were saved in the file count
+MOST_CODE = 1_000_000  # characters of code
+MOST_CELLS = 1000
 UNREADABLE = "grading_unreadable"
 NOTES = "grading_notes"
 
@@ -95,8 +97,14 @@ def _read(path):
         raise Unreadable(f"{path.name} is no Jupyter notebook we can read.") from error
     if not isinstance(cells, list):
         raise Unreadable(f"{path.name} is no Jupyter notebook: it has no cells.")
+    if len(cells) > MOST_CELLS:
+        raise Unreadable(f"{path.name} has more than {MOST_CELLS} cells.")
     # Rebuilt from the parts we know, so that nothing odd travels further.
-    return nbformat.v4.new_notebook(cells=[c for c in map(_rebuilt, cells) if c is not None])
+    cells = [c for c in map(_rebuilt, cells) if c is not None]
+    if sum(len(c.source) for c in cells if c.cell_type == "code") > MOST_CODE:
+        raise Unreadable(f"{path.name} has more than {MOST_CODE // 10**6} MB of code.")
+    _unique_ids(cells)
+    return nbformat.v4.new_notebook(cells=cells)
 
 
 def _rebuilt(cell):
@@ -115,10 +123,22 @@ def _rebuilt(cell):
     grading = metadata.get("nbgrader") if isinstance(metadata, dict) else None
     if isinstance(grading, dict) and isinstance(grading.get("grade_id"), str):
         new.metadata["nbgrader"] = {"grade_id": grading["grade_id"]}
+    if new.cell_type == "markdown" and (pictures := _attachments(cell.get("attachments"))):
+        new["attachments"] = pictures
     identity = cell.get("id")
     if isinstance(identity, str) and re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", identity):
         new["id"] = identity
     return new
+
+
+def _attachments(found):
+    """The pictures pasted into a Markdown cell: name -> {MIME type: base64 text}."""
+    found = found if isinstance(found, dict) else {}
+    return {
+        name: data
+        for name, data in found.items()
+        if isinstance(data, dict) and data and all(isinstance(d, str) for d in data.values())
+    }
 
 
 def released(section, piece):
@@ -143,6 +163,8 @@ class Repair(NbGraderPreprocessor):
         for note in notes:
             self.log.warning("%s, %s: %s", about["student"], about["notebook"], note)
         repaired.metadata[NOTES] = notes
+        if resources.get(UNREADABLE):
+            repaired.metadata[UNREADABLE] = True
         return repaired, resources
 
 
@@ -199,6 +221,8 @@ def _restored(cell, source_cell):
     answer = _is_answer(source_cell)
     new = make[source_cell.cell_type](cell.source if answer else source_cell.source)
     new.metadata.update(source_cell.metadata)
+    if answer and new.cell_type == cell.cell_type and "attachments" in cell:
+        new["attachments"] = cell["attachments"]
     new["id"] = source_cell["id"]
     return new
 
@@ -229,7 +253,7 @@ def _put_back(cells, source_cell, previous, notes, silent):
 
 
 def _unique_ids(cells):
-    seen = set()
+    seen = {"what-was-found"}  # the summary, which comes on top later
     for number, cell in enumerate(cells):
         if cell["id"] in seen:
             cell["id"] = f"cell-{number}"
