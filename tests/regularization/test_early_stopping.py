@@ -104,6 +104,7 @@ def test_prechelts_criteria():
     quotients = [progress_quotient(VAL[:t], TRAIN[:t]) for t in range(6, 10)]
     assert quotients == pytest.approx([0.007246, 0.027321, 0.049407, 0.106884], abs=5e-7)
     assert training_progress([4.0, 2.0, 1.0], k=2) == pytest.approx(500)
+    assert training_progress([4.0, 1.0, 2.5], k=2) == pytest.approx(750)  # the least, not the last
 
 
 def test_training_that_stands_still():
