@@ -6,11 +6,15 @@ from IPython.core.inputtransformer2 import TransformerManager
 
 # Libraries that hold an optimizer, a schedule or our own answers.
 REFUSED = (
-    "optlib", "grader", "solutions", "torch.optim", "torch.optim.lr_scheduler", "optax", "timm",
+    "optlib", "grader", "solutions", "torch.optim", "torch.distributed.optim", "optax", "timm",
     "apex", "deepspeed", "torch_optimizer", "pytorch_optimizer", "bitsandbytes", "schedulefree",
-    "lion_pytorch", "lightning", "transformers", "keras", "tensorflow", "jax", "flax", "mxnet",
-    "torch.distributed.optim", "torch.ao", "paddle", "chainer", "autograd", "sklearn",
+    "lion_pytorch", "transformers.optimization", "keras.optimizers", "tensorflow.optimizers",
+    "tensorflow.keras.optimizers", "jax.example_libraries.optimizers", "flax.optim",
+    "mxnet.optimizer", "paddle.optimizer", "chainer.optimizers", "autograd.misc.optimizers",
 )  # fmt: skip
+# Known by these names even in a cell that does not import them: a notebook's cells share names.
+# Any other name that was not imported is the student's own, whatever it is called.
+SHARED = {"torch", "sys", "modules"}
 # Ways round an import statement that leave the name in the source.
 IMPORTERS = {"__import__", "import_module", "find_spec", "run_module", "run_path"}
 RUNNERS = {"exec", "eval", "compile", "run_cell", "run_line_magic", "run_cell_magic", "system"}
@@ -69,8 +73,7 @@ def _aliases(tree):
 
 def _dotted(node, aliases):
     if isinstance(node, ast.Name):
-        # A notebook's cells share their names: torch is torch wherever it was imported.
-        return aliases.get(node.id, node.id)
+        return aliases.get(node.id, node.id if node.id in SHARED else None)
     if isinstance(node, ast.Attribute):
         base = _dotted(node.value, aliases)
         return f"{base}.{node.attr}" if base else None
