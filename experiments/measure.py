@@ -156,4 +156,7 @@ def _last_duration(name, full):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit("stopped; what was finished is kept")

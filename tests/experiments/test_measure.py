@@ -3,8 +3,11 @@
 import json
 import math
 import os
+import shutil
+import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -96,3 +99,54 @@ def test_a_failed_write_leaves_the_old_result(tmp_path, monkeypatch):
 def test_plain():
     rows = [{"a": np.float64(1.5), 2: (np.int64(3), np.arange(2)), "b": math.inf, "c": True}]
     assert measure.plain(rows) == [{"a": 1.5, "2": [3, [0, 1]], "b": None, "c": True}]
+
+
+@pytest.fixture
+def small_house(tmp_path):
+    """The same machinery with experiments that take no time, fail, or take too long."""
+    room = tmp_path / "experiments"
+    room.mkdir()
+    for name in ("__init__", "measure", "provenance"):
+        shutil.copy(ROOT / "experiments" / f"{name}.py", room)
+    header = "SEEDS = (5, 20)\n\n\ndef run(seeds, full=False):\n    "
+    (room / "quick.py").write_text(header + "return [{'seeds': len(seeds)}]\n")
+    (room / "broken.py").write_text(header + "raise ValueError('no such rate')\n")
+    (room / "slow.py").write_text("import time\n" + header + "time.sleep(600)\n")
+    return tmp_path
+
+
+def start(house, *words):
+    return subprocess.Popen(
+        [sys.executable, "-m", "experiments.measure", *words],
+        cwd=house, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+
+
+def test_a_failure_is_told_and_costs_the_others_nothing(small_house):
+    words = ("--only", "broken", "--only", "quick", "--jobs", "2")
+    run = start(small_house, *words)
+    _, err = run.communicate(timeout=60)
+    assert run.returncode == 1 and "broken: ValueError: no such rate" in err
+    results = small_house / "experiments" / "results"
+    assert [p.name for p in results.iterdir()] == ["quick.json"]
+    out, _ = start(small_house, "--only", "quick").communicate(timeout=60)
+    assert out == "quick: current\n"
+
+    run = start(small_house, "--only", "quick", "--full")
+    run.communicate(timeout=60)
+    assert json.loads((results / "quick.full.json").read_text())["rows"] == [{"seeds": 20}]
+    assert json.loads((results / "quick.json").read_text())["rows"] == [{"seeds": 5}]
+
+
+def test_a_killed_run_loses_only_what_was_in_progress(small_house):
+    run = start(small_house, "--only", "quick", "--only", "slow", "--jobs", "2")
+    result = small_house / "experiments" / "results" / "quick.json"
+    deadline = time.monotonic() + 60
+    while not result.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(run.pid, signal.SIGKILL)  # its own processes: the session it was started in
+    run.communicate(timeout=60)
+    assert [p.name for p in result.parent.iterdir()] == ["quick.json"]
+    assert json.loads(result.read_text())["rows"] == [{"seeds": 5}]
+    assert start(small_house, "--only", "quick").communicate(timeout=60)[0] == "quick: current\n"
