@@ -152,6 +152,9 @@ class Student:
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         self.session = self.client.setup_kernel(cleanup_kc=True, env=env, **quiet)
         self.session.__enter__()
+        # A forgotten exit() would end the process between two cells, out of sight.
+        stay = nbformat.v4.new_code_cell("get_ipython().ask_exit = lambda: None")
+        self._execute(stay, self.limits.cell_timeout, store_history=False)
 
     def _close(self):
         try:

@@ -197,6 +197,7 @@ HONEST = {
     ),
     "redefined": sgd(with_cells(STEP, where=-1, step=UPHILL), 2),
     "redefined-wrong": sgd(with_cells(UPHILL, where=-1), 0, says=SAYS_UPHILL),
+    "exits-politely": sgd(with_cells("exit()", "get_ipython().ask_exit()", "quit")),
     "null-bytes": sgd(changed(lambda c: c.update(source=STEP + " \x00"), "sgd_step")),
     "pictures": sgd(
         changed(
@@ -597,7 +598,7 @@ def test_the_formgrader_reads_the_gradebook(graded):
     config.CourseDirectory.root = str(c.folder)
     config.CourseDirectory.course_id = "optimization"
     api = NbGraderAPI(config=config)
-    for student in DISHONEST | FILES | MACHINE:
+    for student in DISHONEST | FILES:
         submission = api.get_submission("optimizers", student)
         assert submission["autograded"]
         assert submission["needs_manual_grade"] == any(
