@@ -9,11 +9,12 @@ torch.fx proxies, for the graph in which these numbers are read from a small ten
 
 Shapes must be no constants either: the kernel sees flat views and is compiled with `dynamic=True`.
 
-Small tensors are gathered into one buffer: for them a call costs more than the arithmetic. A rule
-that takes a norm looks at one parameter at a time and is never gathered.
+Small tensors are gathered into one buffer: for them a call costs more than the arithmetic. For a
+rule that takes a norm the buffer is a table with one parameter, of one size, in every row.
 """
 
 import functools
+import math
 import operator
 import warnings
 
@@ -38,7 +39,10 @@ class Recorder:
         return self
 
     __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _meet
-    __truediv__ = __rtruediv__ = __gt__ = __ge__ = __lt__ = __le__ = __and__ = __or__ = _meet
+    __rtruediv__ = __gt__ = __ge__ = __lt__ = __le__ = __and__ = __or__ = _meet
+
+    def __truediv__(self, other):
+        return self._meet(_inverse(other) if _is_number(other) else other)
 
     def __pow__(self, exponent):  # exponents are the rule's own constants: square and root
         return self
@@ -57,6 +61,11 @@ class Recorder:
 
 def _is_number(x):
     return isinstance(x, int | float) and not isinstance(x, bool)
+
+
+def _inverse(number):
+    """What to multiply by instead: a division takes the processor many times as long."""
+    return 1 / number if number else math.copysign(math.inf, number)
 
 
 def numbers_met(rule, states, clock, hyper):
@@ -80,7 +89,10 @@ def is_elementwise(rule, states, clock, hyper):
 
 
 def graph_of(rule, states, clock, hyper):
-    """The rule as a module of `(w, g, *state, numbers)` that overwrites w and state."""
+    """The rule as a module of `(w, g, *state, numbers)` that overwrites w and state.
+
+    Norms are along the last axis: of a vector, or of every row of a table.
+    """
     tracer = torch.fx.Tracer()
     tracer.root, tracer.graph = torch.nn.Module(), torch.fx.Graph()
     places = [tracer.graph.placeholder(f"tensor{i}") for i in range(2 + states)]
@@ -90,6 +102,10 @@ def graph_of(rule, states, clock, hyper):
     for node in list(tracer.graph.nodes):
         if node.op == "placeholder" or node.target is operator.pow:
             continue
+        if node.target is torch.linalg.vector_norm:
+            node.kwargs = {"dim": -1, "keepdim": True}
+        if node.target is operator.truediv and _is_number(node.args[1]):
+            node.target = operator.mul  # by the inverse, as `Recorder` notes it
         arguments = list(node.args)
         for i, a in enumerate(arguments):
             if _is_number(a):
@@ -114,12 +130,15 @@ class Kernel:
     Where no compiler is found it runs uncompiled, after one warning.
     """
 
-    def __init__(self, rule, states, clock, hyper):
+    def __init__(self, rule, states, clock, hyper, blank):
+        """`blank` makes tensors of the kind, and the number of dimensions, that are to come."""
         self.rule, self.states = rule, states
-        self.graph = graph_of(rule, states, clock, hyper)
-        self.elementwise = is_elementwise(rule, states, clock, hyper)
-        self.met = sum(node.target is torch.select for node in self.graph.graph.nodes)
-        self.run = torch.compile(self.graph, dynamic=True)
+        module = graph_of(rule, states, clock, hyper)
+        self.met = sum(node.target is torch.select for node in module.graph.nodes)
+        self.uncompiled = module.forward
+        self.run = torch.compile(self.uncompiled, dynamic=True)
+        # On large tensors of no one's: the compiler sees that threads pay, and may fail.
+        self([blank() for _ in range(2 + states)], self.numbers(clock, hyper, blank()))
 
     def numbers(self, clock, hyper, like):
         """The rule's numbers at this step, as a tensor beside `like`, in at least float32."""
@@ -133,51 +152,54 @@ class Kernel:
         try:
             self.run(*tensors, numbers)
         except torch._dynamo.exc.TorchDynamoException as error:  # raised before anything has run
-            if self.run is self.graph:
+            if self.run is self.uncompiled:
                 raise
-            reason = str(error).strip().splitlines()[0]
-            warnings.warn(
-                f"torch.compile failed, {self.rule.__name__} runs uncompiled: {reason}",
-                stacklevel=2,
-            )
-            self.run = self.graph
+            _warn(str(error).strip().splitlines()[0])
+            self.run = self.uncompiled
             self.run(*tensors, numbers)
 
 
 @functools.cache
-def _kernel(rule, states, clocked, names, fixed):
-    # The values do not matter: every number is read from a tensor.
-    hyper = {name: (0.5, 0.5) if name == "betas" else 0.5 for name in names} | dict(fixed)
-    return Kernel(rule, states, (1,) * clocked, hyper)
+def _warn(reason):
+    warnings.warn(f'impl="compile" runs uncompiled: {reason}', stacklevel=2)
 
 
-def kernel(rule, states, clocked, hyper):
-    """The kernel of `rule`; hyperparameters that are no numbers, such as `adapt`, choose it."""
-    fixed = tuple((k, v) for k, v in hyper.items() if not isinstance(v, float | tuple))
-    return _kernel(rule, states, clocked, tuple(hyper), fixed)
+VECTOR, TABLE = (1 << 20,), (1 << 6, 1 << 14)
+
+
+def _any(names, fixed):
+    """Hyperparameters to trace with: every number will be read from a tensor."""
+    return {name: (0.5, 0.5) if name == "betas" else 0.5 for name in names} | dict(fixed)
+
+
+@functools.cache
+def _kernel(rule, states, clocked, names, fixed, shape, dtype, device):
+    blank = functools.partial(torch.zeros, shape, dtype=dtype, device=device)
+    return Kernel(rule, states, (1,) * clocked, _any(names, fixed), blank)
+
+
+@functools.cache
+def _is_elementwise(rule, states, clocked, names, fixed):
+    return is_elementwise(rule, states, (1,) * clocked, _any(names, fixed))
 
 
 class Buffer:
     """Many small parameters as one. Their state lives here; weights and gradients visit."""
 
-    def __init__(self, params, states):
+    def __init__(self, params, states, shape):
         """`states` lists, for every letter of the rule, that state tensor of every parameter."""
-        self.shapes = params
-        self.w = _flat(params)
-        self.states = [_flat(s) for s in states]
-        self.views_w = self._views(self.w)
-        self.views_states = [self._views(flat) for flat in self.states]
-
-    def _views(self, flat):
-        return list(torch._utils._unflatten_dense_tensors(flat, self.shapes))
+        flat = [_flat(params), torch.zeros_like(_flat(params)), *map(_flat, states)]
+        views = [list(torch._utils._unflatten_dense_tensors(x, params)) for x in flat]
+        self.tensors = [x.view(shape) for x in flat]
+        self.views_w, self.visitors, self.views_states = views[0], views[0] + views[1], views[2:]
 
     def holds(self, states):
         """Whether the parameters' state still is what lives here (a loaded state is not)."""
         return all(a is b for s, v in zip(states, self.views_states) for a, b in zip(s, v))
 
     def step(self, kernel, params, grads, numbers):
-        torch._foreach_copy_(self.views_w, params)
-        kernel((self.w, _flat(grads), *self.states), numbers)
+        torch._foreach_copy_(self.visitors, params + grads)
+        kernel(self.tensors, numbers)
         torch._foreach_copy_(params, self.views_w)
 
 
@@ -187,34 +209,59 @@ def _flat(tensors):
 
 def step(optimizer, group, hyper):
     """One step of `optimizer` on the parameters of `group` that have a gradient."""
-    names = optimizer.state_names
-    crowds = {}  # parameters that share a kernel call's numbers
+    crowds = {}  # parameters that share a kernel and its numbers, each with its state
     for w in group["params"]:
         if w.grad is not None:
             state = optimizer.state_of(w)
-            crowds.setdefault((w.dtype, w.device, state.get("t")), []).append(w)
-    for (_, _, t), params in crowds.items():
-        clock = (t + 1,) if optimizer.counts_steps else ()
-        run = kernel(optimizer.rule, len(names), len(clock), hyper)
-        numbers = run.numbers(clock, hyper, params[0])
-        small = [w for w in params if w.numel() <= SMALL] if run.elementwise else []
-        if len(small) > 1:
-            _step_small(optimizer, run, small, numbers)
+            crowds.setdefault((w.dtype, w.device, state.get("t")), []).append((w, state))
+    for (dtype, device, t), crowd in crowds.items():
+        clock = () if t is None else (t + 1,)
+        _step_crowd(optimizer, crowd, hyper, clock, dtype, device)
+        if clock:
+            for _, state in crowd:
+                state["t"] = t + 1
+
+
+def _step_crowd(optimizer, crowd, hyper, clock, dtype, device):
+    # Hyperparameters that are no numbers, such as `adapt`, choose the kernel.
+    fixed = tuple((k, v) for k, v in hyper.items() if not isinstance(v, float | tuple))
+    key = (optimizer.rule, len(optimizer.state_names), len(clock), tuple(hyper), fixed)
+    alike = _is_elementwise(*key)
+    heaps = {}
+    for w, state in crowd:
+        n = w.numel()
+        if n:
+            heap = id(w) if n > SMALL else 0 if alike else n
+            heaps.setdefault(heap, []).append((w, state))
+    numbers = None
+    for heap in heaps.values():
+        rows = -1 if alike else len(heap)
+        run = _kernel(*key, VECTOR if alike or rows == 1 else TABLE, dtype, device)
+        if numbers is None:  # the same in both kernels
+            numbers = run.numbers(clock, hyper, heap[0][0])
+        if len(heap) > 1:
+            _step_heap(optimizer, run, heap, numbers, (-1,) if alike else (rows, -1))
         else:
-            small = []
-        gathered = set(map(id, small))
-        for w in params:
-            if id(w) not in gathered:
-                tensors = [w, w.grad, *(optimizer.state[w][name] for name in names)]
-                if all(x.is_contiguous() for x in tensors):
-                    tensors = [x.view(-1) for x in tensors]
-                run(tensors, numbers)
-            if clock:
-                optimizer.state[w]["t"] = t + 1
+            _step_one(optimizer, run, *heap[0], numbers)
 
 
-def _step_small(optimizer, run, params, numbers):
-    states = [[optimizer.state[w][name] for w in params] for name in optimizer.state_names]
+def _step_one(optimizer, run, w, state, numbers):
+    tensors = [w, w.grad, *(state[name] for name in optimizer.state_names)]
+    order = sorted(range(w.ndim), key=w.stride, reverse=True)  # as it lies in memory
+    views = [x.permute(order) for x in tensors]
+    if all(x.is_contiguous() for x in views):
+        run([x.view(-1) for x in views], numbers)
+        return
+    copies = [x.flatten().clone() for x in tensors]
+    run(copies, numbers)
+    for i, tensor in enumerate(tensors):
+        if i != 1:  # the gradient
+            tensor.copy_(copies[i].view(tensor.shape))
+
+
+def _step_heap(optimizer, run, heap, numbers, shape):
+    params = [w for w, _ in heap]
+    states = [[state[name] for _, state in heap] for name in optimizer.state_names]
     key = tuple(map(id, params))
     # Made here, not in __init__: torch copies and unpickles an optimizer without it.
     buffers = optimizer.__dict__.setdefault("_buffers", {})
@@ -222,8 +269,8 @@ def _step_small(optimizer, run, params, numbers):
     if buffer is None or not buffer.holds(states):
         if len(buffers) > 16:  # gradients that come and go would make a buffer for every set
             buffers.clear()
-        buffer = buffers[key] = Buffer(params, states)
+        buffer = buffers[key] = Buffer(params, states, shape)
         for name, views in zip(optimizer.state_names, buffer.views_states):
-            for w, view in zip(params, views):
-                optimizer.state[w][name] = view
+            for (_, state), view in zip(heap, views):
+                state[name] = view
     buffer.step(run, params, [w.grad for w in params], numbers)

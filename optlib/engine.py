@@ -8,6 +8,7 @@ arguments are its hyperparameters with their defaults.
 import functools
 import inspect
 import math
+from collections import defaultdict
 
 try:
     import torch
@@ -79,6 +80,14 @@ class Optimizer(torch.optim.Optimizer if torch else object):
             raise ImportError(f"{type(self).__name__} drives torch tensors: pip install torch")
         self._refuse_unknown(hyper.keys() - self.hyper.keys())
         super().__init__(params, {**self.hyper, **hyper, "impl": impl})
+
+    def __getstate__(self):
+        state = super().__getstate__()
+        state["state"] = defaultdict(dict)  # with tensors of their own: pickle would write a
+        for w, memory in self.state.items():  # buffer that they share once for every one of them
+            own = {k: x.clone() if torch.is_tensor(x) else x for k, x in memory.items()}
+            state["state"][w] = own
+        return state
 
     def __setstate__(self, state):
         super().__setstate__(state)
