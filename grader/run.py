@@ -45,8 +45,8 @@ class RunAndJudge(NbGraderPreprocessor):
     not kept, so that nothing the student's code prints can carry them out.
     """
 
-    cell_timeout = Float(10.0, help="Seconds one cell may take.").tag(config=True)
-    notebook_timeout = Float(60.0, help="Seconds all its cells may take.").tag(config=True)
+    cell_timeout = Float(20.0, help="Seconds one cell may take.").tag(config=True)
+    notebook_timeout = Float(90.0, help="Seconds all its cells may take.").tag(config=True)
     restarts = Integer(3, help="Cells that may kill their process.").tag(config=True)
 
     def preprocess(self, nb, resources):
