@@ -5,6 +5,9 @@ assignment to a name is this step's (`m_t`); a value that is overwritten before 
 inside the line that reads it, or with a tilde if several lines do. A rule that calls another is
 printed with the other's lines in place of the call. What cannot be printed this way, a loop or a
 branch, is refused and never printed wrongly.
+
+Three branches say nothing that an equation says, and are passed over: one that only raises, a
+question which library an array is from (`hasattr`), and `training`: printed is what trains.
 """
 
 import ast
@@ -26,6 +29,10 @@ LETTERS = {
     "threshold": r"\theta",
     "warmup_steps": "T_w",
     "total_steps": "T",
+    "mean": r"\mu",
+    "var": r"\sigma^2",
+    "running_mean": r"\mu_\mathrm{run}",
+    "running_var": r"\sigma^2_\mathrm{run}",
 }
 GREEK = "alpha beta gamma delta zeta eta theta kappa mu nu xi rho sigma tau phi psi omega"
 LETTERS |= {name: "\\" + name for name in GREEK.split(" ")}
@@ -33,7 +40,8 @@ ACCENTS = {"hat": r"\hat", "bar": r"\bar", "tilde": r"\tilde"}
 
 NAMED = {"cos": r"\cos", "sin": r"\sin", "tanh": r"\tanh", "log": r"\log"}
 NAMED |= {"min": r"\min", "max": r"\max", "minimum": r"\min", "maximum": r"\max"}
-NAMED |= {"sign": r"\operatorname{sign}"}
+NAMED |= {"sign": r"\operatorname{sign}", "len": r"\operatorname{len}"}
+OVER = {None: ("i", "n"), 0: ("i", "n"), -1: ("j", "d")}  # axis: index, and up to what it counts
 FENCED = {"abs": ("lvert", "rvert"), "norm": ("lVert", "rVert"), "floor": ("lfloor", "rfloor")}
 CONSTANTS = {"pi": r"\pi", "inf": r"\infty"}
 TRUSTED = ("builtins", "math", "numpy", "torch", "optlib.backend")  # where cos means the cosine
@@ -64,7 +72,7 @@ def equation(rule, left=None):
     for k, (name, a) in enumerate(arguments.items()):
         moves = step and a.kind is a.POSITIONAL_OR_KEYWORD and name != "t"
         role = ("gradient" if k == 1 else "state") if moves else "constant"
-        scope[name] = frame.arrives(name, role)
+        scope[name] = TRAINS if _is_mode(a) else frame.arrives(name, role)
     returned = _Reader(_Source(rule), scope, frame).body()
     if step:
         states = [name for name in names if scope[name].role == "state"]
@@ -73,10 +81,19 @@ def equation(rule, left=None):
     if left is None:
         recursive = any(_calls(expression, rule.__name__) for expression in returned)
         short = names[0] == "t" and not recursive
-        left = r"\eta_t" if short else _call_of(rule.__name__, names)
-    if len(returned) != 1:
-        raise ValueError(f"{rule.__name__} returns {len(returned)} values and is not a step")
-    return _aligned([*_definitions(frame, step, returned), f"{left} &= {_show(returned[0])[0]}"])
+        inputs = [name for name in names if scope[name] is not TRAINS]
+        left = r"\eta_t" if short else _call_of(rule.__name__, inputs)
+    definitions = _definitions(frame, step, returned)
+    texts = [_show(expression)[0] for expression in returned]
+    right = texts[0] if len(texts) == 1 else _brackets(r",\; ".join(texts))
+    return _aligned([*definitions, f"{left} &= {right}"])
+
+
+TRAINS = object()  # what `training` means
+
+
+def _is_mode(parameter):
+    return parameter.name == "training" and parameter.default is True
 
 
 def _aligned(lines):
@@ -119,6 +136,21 @@ class _Value(ast.expr):
         self.frame = frame
         self.symbol = None  # stays None for a value that is printed inside its reader
 
+    def is_array(self, first):
+        return self is first or self.role in ("state", "gradient")
+
+
+class _Over(ast.expr):
+    """The sum or the mean of a term over all, over an array's first axis or over its last."""
+
+    _fields = ("term",)
+
+    def __init__(self, name, term, axis):
+        super().__init__()
+        self.name = name
+        self.term = term
+        self.axis = axis
+
 
 class _Frame:
     """The values of a rule in the order of definition; shared with what it calls."""
@@ -155,8 +187,23 @@ def _definitions(frame, step, returned=()):
             if value.symbol in taken:
                 raise ValueError(f"two values of {value.name} would both print as {value.symbol}")
             taken[value.symbol] = value
+    for count in _counts([*returned, *(v.expression for v in frame.values if v.expression)]):
+        value = taken.get(count)
+        if value and not (_is_call(value, "len")):
+            raise ValueError(f"{value.name} would print as the {count} that a mean counts to")
     defined = [v for v in taken.values() if v.expression]
     return [f"{value.symbol} &= {_show(value.expression)[0]}" for value in defined]
+
+
+def _counts(expressions):
+    """Return the letters that the means in `expressions` count to."""
+    nodes = [n for x in expressions if not isinstance(x, _Value) for n in ast.walk(x)]
+    return {OVER[n.axis][1] for n in nodes if isinstance(n, _Over) and n.name == "mean"}
+
+
+def _is_call(value, name):
+    called = value.expression
+    return isinstance(called, ast.Call) and called.func.id == name
 
 
 def _stands_alone(value, reads):
@@ -165,7 +212,7 @@ def _stands_alone(value, reads):
         return True
     if value.role == "constant" and isinstance(value.expression, ast.Constant | _Value):
         return False
-    if isinstance(value.expression, ast.Call) and value.expression.func.id == "norm":
+    if _is_call(value, "norm"):
         return False  # a norm's bars say more than a name for it
     own = value.frame is value.frame.main and value.role in ("state", "local")
     return (own and value.frame.last[value.name] is value) or reads != 1
@@ -216,10 +263,29 @@ class _Reader:
         if statements and ast.get_docstring(self.source.tree) is not None:
             del statements[0]
         for statement in statements:
-            self.assignment(statement)
+            if isinstance(statement, ast.If):
+                if not self.is_passed_over(statement):
+                    self.source.refuse(statement, "a branch")
+            else:
+                self.assignment(statement)
         if not isinstance(last, ast.Return) or last.value is None:
             self.source.refuse(last, "a function that does not end in `return value`")
         return self.results(last.value, tail=True)
+
+    def is_passed_over(self, branch):
+        """Whether a branch only raises, or is for evaluation."""
+        raises = isinstance(branch.body[0], ast.Raise)
+        return not branch.orelse and (raises or self.chosen(branch) is False)
+
+    def chosen(self, node):
+        """Return the outcome of a condition that is no part of the mathematics; None of others."""
+        test, outcome = node.test, True
+        if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
+            test, outcome = test.operand, False
+        if isinstance(test, ast.Name) and self.scope.get(test.id) is TRAINS:
+            return outcome
+        asks = isinstance(test, ast.Call) and self.means(test.func) is hasattr
+        return outcome if asks else None
 
     def assignment(self, node):
         if not isinstance(node, ast.Assign) or len(node.targets) != 1:
@@ -236,9 +302,17 @@ class _Reader:
         if isinstance(expression, ast.Tuple):  # only to be unpacked
             self.scope[name] = expression
             return
+        if self.is_the_same(name, expression):  # as the called function named it
+            self.scope[name] = self.frame.last[name] = expression
+            return
         before = self.frame.last.get(name)
         role = before.role if before else "local"
         self.scope[name] = self.frame.defines(name, expression, role)
+
+    def is_the_same(self, name, expression):
+        step = self.frame.main.values[0].role != "constant"  # there a name is also a place
+        computed = isinstance(expression, _Value) and expression.expression
+        return computed and expression.name == name and not step
 
     def unpack(self, names, node):
         value = node.value
@@ -261,12 +335,29 @@ class _Reader:
 
     def results(self, node, tail=False):
         """Return the values of a tuple, of a call of another rule, or of one expression."""
+        node = self.simplified(node)
         if isinstance(node, ast.Tuple):
             return [self.expression(element) for element in node.elts]
         called = self.called(node)
         if called and inspect.unwrap(called) is not self.open[0]:
             return self.enter(called, node, tail)
         return [self.expression(node)]
+
+    def simplified(self, node):
+        """Return the side of a choice that is no part of the mathematics; other nodes as they are.
+
+        `[..., None]` after a sum over the last axis only puts back the axis, to be subtracted from.
+        """
+        if isinstance(node, ast.IfExp) and self.chosen(node) is not None:
+            return self.simplified(node.body if self.chosen(node) else node.orelse)
+        if isinstance(node, ast.Subscript) and ast.unparse(node.slice) in (
+            "..., None",
+            "(..., None)",
+        ):
+            term = node.value
+            if isinstance(term, ast.Call) and [ast.unparse(a) for a in term.args] == ["-1"]:
+                return term
+        return node
 
     def means(self, node):
         """Return what a global name, or a name in a module, means here; None if nothing."""
@@ -318,6 +409,7 @@ class _Reader:
 
     def expression(self, node):
         """Return `node` with every name replaced by what it means; refuse what has no printing."""
+        node = self.simplified(node)
         if isinstance(node, ast.Name | ast.Attribute):
             return self.name(node)
         if isinstance(node, ast.Call):
@@ -327,7 +419,7 @@ class _Reader:
         return _Resolve(self).generic_visit(_copy(node))
 
     def name(self, node):
-        if isinstance(node, ast.Name) and node.id in self.scope:
+        if isinstance(node, ast.Name) and self.scope.get(node.id, TRAINS) is not TRAINS:
             return self.scope[node.id]
         if isinstance(node, ast.Attribute) and node.attr == "T" and self.means(node) is None:
             return ast.Attribute(self.expression(node.value), "T")
@@ -347,12 +439,41 @@ class _Reader:
             if len(results) != 1:
                 self.source.refuse(node, "a call with several results inside an expression")
             return results[0]
+        if isinstance(node.func, ast.Attribute) and self.means(node.func) is None:
+            return self.over(node)
         function = self.means(node.func)
         name = getattr(function, "__name__", "").replace("absolute", "abs")
         known = name in NAMED or name in FENCED or name in ("exp", "sqrt", "where")
         if not known or not _is_trusted(function) or node.keywords:
             self.source.refuse(node, "a call of this function")
         return ast.Call(ast.Name(name), [self.expression(a) for a in node.args], [])
+
+    def over(self, node):
+        """Return the sum or the mean that a method takes over an axis; refuse other methods."""
+        axis = ast.literal_eval(node.args[0]) if [*map(ast.unparse, node.args)] in AXES else None
+        known = node.func.attr in ("sum", "mean") and (axis is not None or not node.args)
+        if not known or node.keywords:
+            self.source.refuse(node, "a call of this function")
+        term = self.expression(node.func.value)
+        first = self.frame.main.values[0]
+        if any(not value.is_array(first) for value in _arriving(term)):
+            self.source.refuse(node, "a sum of more than the first argument's elements")
+        return _Over(node.func.attr, term, axis)
+
+
+AXES = (["0"], ["-1"])
+
+
+def _arriving(expression, over=True):
+    """Yield the values from outside that an expression needs; without `over`, not those summed."""
+    if isinstance(expression, _Value):
+        if expression.expression is None:
+            yield expression
+        else:
+            yield from _arriving(expression.expression, over)
+    elif over or not isinstance(expression, _Over):
+        for part in ast.iter_child_nodes(expression):
+            yield from _arriving(part, over)
 
 
 class _Resolve(ast.NodeTransformer):
@@ -395,7 +516,9 @@ def _kind(node):
 
 def _show(node):
     if isinstance(node, _Value):
-        return (node.symbol, ATOM) if node.symbol else _show(node.expression)
+        if not node.symbol:
+            return _show(node.expression)
+        return node.symbol, POWER if "^" in node.symbol else ATOM
     return globals()[f"_show_{_kind(node).lower()}"](node)
 
 
@@ -409,7 +532,55 @@ def _brackets(text):
 
 
 def _is_tall(text):
-    return any(mark in text for mark in (r"\frac", r"\sqrt", r"\begin", r"\left"))
+    return any(mark in text for mark in (r"\frac", r"\sqrt", r"\sum", r"\begin", r"\left"))
+
+
+def _show__over(node):
+    index, count = OVER[node.axis]
+    term = _fit(_Elements(index).visit(_deep(node.term)), PRODUCT)
+    mean = rf"\frac{{1}}{{{count}}} " if node.name == "mean" else ""
+    return rf"{mean}\sum_{index} {term}", SUM
+
+
+class _Element(ast.expr):
+    """One element of an array."""
+
+    def __init__(self, value, index):
+        super().__init__()
+        self.value = value
+        self.index = index
+
+
+def _show__element(node):
+    symbol, level = _show(node.value)
+    letter, _, below = symbol.partition("_")
+    below = f"{below.removeprefix('{').removesuffix('}')},{node.index}" if below else node.index
+    return f"{letter}_{_script(below)}", level
+
+
+class _Elements(ast.NodeTransformer):
+    """Put an index on whatever has elements: not on a mean or a sum over them."""
+
+    def __init__(self, index):
+        self.index = index
+
+    def visit(self, node):
+        if isinstance(node, _Value):
+            if not node.symbol:
+                return self.visit(_deep(node.expression))
+            return _Element(node, self.index) if any(_arriving(node, over=False)) else node
+        return node if isinstance(node, _Over) else self.generic_visit(node)
+
+
+def _deep(node):
+    """Copy an expression down to its values."""
+    if isinstance(node, _Value | _Over) or not isinstance(node, ast.AST):
+        return node
+    fields = {
+        k: [_deep(x) for x in v] if isinstance(v, list) else _deep(v)
+        for k, v in ast.iter_fields(node)
+    }
+    return type(node)(**fields)
 
 
 def _show_constant(node):
@@ -449,9 +620,16 @@ def _difference(left, right):
 def _product(left, right):
     if isinstance(left, ast.UnaryOp):  # (-a) b is -(a b), and reads better
         return f"-{_product(left.operand, right)[0]}", SUM
+    if _is_over(right):  # a sum's sign begins a factor as a bracket would
+        return f"{_fit(left, PRODUCT)} {_show(right)[0]}", SUM
     left, right = _fit(left, PRODUCT), _fit(right, PRODUCT)
     times = r"\cdot" if right[0].isdigit() else r"\,"
     return f"{left} {times} {right}", PRODUCT
+
+
+def _is_over(node):
+    inline = isinstance(node, _Value) and not node.symbol
+    return _is_over(node.expression) if inline else isinstance(node, _Over)
 
 
 def _matrix_product(left, right):
