@@ -2,6 +2,7 @@
 
 import pytest
 
+from experiments.measure import experiments
 from experiments.provenance import ROOT, code_hash, dependencies, processor, versions
 
 FILES = {
@@ -94,6 +95,13 @@ def test_a_change_in_the_real_momentum_touches_only_its_dependents(tmp_path):
     path = tmp_path / "optlib/optimizers/momentum.py"
     path.write_text(path.read_text().replace("w = w - v\n", "w = w - 2 * v\n"))
     assert [n for n in names if code_hash(n, tmp_path) != code_hash(n)] == ["ravine"]
+
+
+def test_the_compiled_engine_is_no_part_of_an_eager_number():
+    files = dependencies("optimizer_race")
+    assert "optlib/engine.py" in files and "optlib/compiled.py" not in files
+    for name in experiments():
+        assert "impl=" not in (ROOT / "experiments" / f"{name}.py").read_text(), name
 
 
 def test_versions_and_processor_are_words():
