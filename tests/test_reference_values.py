@@ -1,4 +1,4 @@
-"""The printed values of the notes on claims, R02 to R18, from the book's own rules.
+"""The printed reference values R01 to R19 of the claims, from the book's own rules.
 
 Each is the number that a chapter prints, to the digits printed there. Those that are not here stand
 with their rule: R01 in schedules/test_restarts, R05 in optimizers/test_adam and here, R07 in
