@@ -4,6 +4,7 @@ The class is shared out over four courses that are graded side by side, once for
 """
 
 import copy
+import fcntl
 import html
 import json
 import os
@@ -20,7 +21,6 @@ import pytest
 from grader.exercise import ROOT, load
 
 pytestmark = [
-    pytest.mark.xdist_group("nbgrader"),
     # SQLAlchemy warns of the tables' own foreign keys, and nbgrader leaves connections open.
     pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning"),
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
@@ -229,7 +229,11 @@ HONEST = {
 }
 DISHONEST = {
     "sys-exit": sgd(inside("import sys; sys.exit(0)"), 0, says="stopped with SystemExit"),
-    "recursion": sgd(inside("sgd_step(w, g, lr)"), 0, says="stopped with RecursionError"),
+    "recursion": sgd(
+        inside("import sys; sys.setrecursionlimit(400); sgd_step(w, g, lr)"),
+        0,
+        says="stopped with RecursionError",
+    ),
     "huge": sgd(inside("np.zeros((10**7, 10**6))"), 0, says="stopped with"),
     "input": sgd(inside("input()"), 0, says="stopped with an exception"),
     "optlib": sgd(with_cells("import optlib"), 0, 0, says="uses optlib, which holds the answer"),
@@ -481,17 +485,32 @@ def finish(process):
 
 
 @pytest.fixture(scope="session")
-def graded(tmp_path_factory):
-    """The class, graded: student -> Graded."""
-    root = tmp_path_factory.mktemp("class")
+def graded(tmp_path_factory, request):
+    """The class, graded: student -> Graded. Done once, whatever the number of pytest's workers."""
+    root = tmp_path_factory.getbasetemp()
+    if hasattr(request.config, "workerinput"):
+        root = root.parent
+    with open(root / "class.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (root / "class.json").exists():
+            (root / "class.json").write_text(json.dumps(grade_class(root)))
     courses = [
-        Graded(course(root / f"course{n}", students), []) for n, students in enumerate(CLASSES)
+        Graded(Path(folder), [subprocess.CompletedProcess([], *run, "") for run in runs])
+        for folder, runs in json.loads((root / "class.json").read_text())
     ]
-    for what, limits in ("autograde", LIMITS), ("generate_feedback", [[]] * len(LIMITS)):
-        processes = [start(c.folder, what, "optimizers", *x) for c, x in zip(courses, limits)]
-        for c, process in zip(courses, processes):
-            c.runs.append(finish(process))
     return {student: c for c, students in zip(courses, CLASSES) for student in students}
+
+
+def grade_class(root):
+    """Grade all courses side by side; returns each one's folder and what nbgrader said."""
+    folders = [course(root / f"course{n}", students) for n, students in enumerate(CLASSES)]
+    said = [[] for _ in folders]
+    for what, limits in ("autograde", LIMITS), ("generate_feedback", [[]] * len(LIMITS)):
+        processes = [start(f, what, "optimizers", *more) for f, more in zip(folders, limits)]
+        for runs, process in zip(said, processes):
+            run = finish(process)
+            runs.append((run.returncode, run.stdout))
+    return [(str(folder), runs) for folder, runs in zip(folders, said)]
 
 
 def text_of(page):
@@ -573,19 +592,17 @@ def test_no_page_and_no_log_holds_a_hidden_question_or_a_reference_answer(graded
         assert not shingles(c.log) & (hidden - given)
 
 
-def test_a_second_grading_gives_the_same_marks(graded):
-    c = graded["right"]
-    before = {s: c.grades(s) for s in ("uncatalogued", "eps-inside")}
-    for s in before:
-        run = finish(start(c.folder, "autograde", "optimizers", "--force", "--student", s))
+def test_a_second_grading_gives_the_same_marks(graded, tmp_path):
+    shutil.copytree(graded["right"].folder, tmp_path / "again")
+    again = Graded(tmp_path / "again", [])
+    for student in "uncatalogued", "eps-inside":
+        before = again.grades(student)
+        force = ["--force", "--student", student]
+        run = finish(start(again.folder, "autograde", "optimizers", *force))
         assert run.returncode == 0, run.stdout
-    assert {s: c.grades(s) for s in before} == before
-
-
-def test_nothing_is_graded_twice_without_being_asked(graded):
-    c = graded["right"]
-    run = finish(start(c.folder, "autograde", "optimizers"))
-    assert run.returncode == 0 and "Skipping existing assignment" in run.stdout
+        assert again.grades(student) == before
+    run = finish(start(again.folder, "autograde", "optimizers"))
+    assert run.returncode == 0 and run.stdout.count("Skipping existing assignment") == len(HONEST)
 
 
 def test_the_formgrader_reads_the_gradebook(graded):
