@@ -141,7 +141,7 @@ def test_the_race_was_fair_and_says_what_it_settled():
             assert len({arm[kind] for arm in arms}) == 1  # one budget
         assert all(len(arm["steps"]["values"]) >= 5 for arm in arms)
 
-    # Settled on text alone; SGD at .001 arrives nowhere.
+    # Clear on text; SGD at .001 arrives nowhere.
     others = ("sgd", "momentum", "rmsprop")
     assert all(table["next word, bigram", n]["test_loss_above_adam"]["low"] > 0.1 for n in others)
     assert {table[task, "sgd"]["steps_at_one_thousandth"]["low"] for task in tasks} == {800}
