@@ -164,6 +164,7 @@ def _warn(reason):
     warnings.warn(f'impl="compile" runs uncompiled: {reason}', stacklevel=2)
 
 
+# Large, but torch sums rows of up to 4096 elements by another kernel, compiled when one comes.
 VECTOR, TABLE = (1 << 20,), (1 << 6, 1 << 14)
 
 
@@ -190,7 +191,7 @@ class Buffer:
         """`states` lists, for every letter of the rule, that state tensor of every parameter."""
         flat = [_flat(params), torch.zeros_like(_flat(params)), *map(_flat, states)]
         views = [list(torch._utils._unflatten_dense_tensors(x, params)) for x in flat]
-        self.tensors = [x.view(shape) for x in flat]
+        self.tensors = [x.view(shape).detach() for x in flat]
         self.views_w, self.visitors, self.views_states = views[0], views[0] + views[1], views[2:]
 
     def holds(self, states):
@@ -250,7 +251,8 @@ def _step_one(optimizer, run, w, state, numbers):
     order = sorted(range(w.ndim), key=w.stride, reverse=True)  # as it lies in memory
     views = [x.permute(order) for x in tensors]
     if all(x.is_contiguous() for x in views):
-        run([x.view(-1) for x in views], numbers)
+        # Detached: whose views they are, and whether they want gradients, would be compiled in.
+        run([x.view(-1).detach() for x in views], numbers)
         return
     copies = [x.flatten().clone() for x in tensors]
     run(copies, numbers)

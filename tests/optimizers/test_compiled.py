@@ -27,7 +27,9 @@ from optlib.optimizers.sgd import SGD
 ROOT = Path(__file__).parents[2]
 CLASSES = [row.optimizer for row in CATALOGUE if row.optimizer and row.needs != "matrix"]
 CASES = [(cls, {}) for cls in CLASSES] + [(cls, {"adapt": False}) for cls in (LARS, LAMB)]
-each_case = pytest.mark.parametrize("cls, fixed", CASES, ids=[c.__name__ + str(f) for c, f in CASES])
+each_case = pytest.mark.parametrize(
+    "cls, fixed", CASES, ids=[c.__name__ + str(f) for c, f in CASES]
+)
 each_class = pytest.mark.parametrize("cls", CLASSES, ids=[cls.__name__ for cls in CLASSES])
 LOUD = {
     "lr": 0.013, "beta": 0.8, "betas": (0.7, 0.95), "eps": 1e-4, "weight_decay": 0.1,
@@ -41,7 +43,8 @@ def tensors(dtype=torch.float32, seed=0):
     generator = torch.Generator().manual_seed(seed)
     draw = lambda *shape: torch.randn(shape, generator=generator).to(dtype)  # noqa: E731
     return [
-        draw(), draw(1), draw(0, 3), draw(3, 4), draw(4, 3).t(), draw(12), draw(7), draw(7), draw(7),
+        draw(), draw(1), draw(0, 3), draw(3, 4), draw(4, 3).t(), draw(12), draw(7), draw(7),
+        draw(7),
         draw(2, 3, 4, 4).to(memory_format=torch.channels_last),
         draw(BIG), draw(16, 8, 17, 17).to(memory_format=torch.channels_last),
         draw(300, 2 * 130)[:, ::2], draw(2, BIG)[1],
@@ -74,7 +77,7 @@ class Pair:
     def step(self):
         """One step of both, at new numbers; gradients are taken where the eager one is."""
         self.k += 1
-        for optimizer, params in zip(self.optimizers, self.params):
+        for params in self.params:
             for i, w in enumerate(params):
                 g = grad(self.params[0][i], self.k, i)
                 w.grad = None if g is None else g.clone()
@@ -108,12 +111,26 @@ def assert_near(found, expected, rtol):
 
 
 @each_case
-@pytest.mark.parametrize("dtype, rtol", [(torch.float64, 1e-12), (torch.float32, 1e-5)])
+@pytest.mark.parametrize("dtype, rtol", [(torch.float64, 1e-12), (torch.float32, 1e-6)])
 def test_compiled_is_eager(cls, fixed, dtype, rtol):
+    if cls in (LARS, LAMB):
+        rtol *= 10  # a norm sums tens of thousands of squares, in another order
     pair = Pair(cls, dtype, **fixed)
     for _ in range(21):
         pair.step()
         pair.check(rtol)
+
+
+def test_a_step_is_a_change_that_autograd_sees():
+    w, small, other = (torch.ones(n, requires_grad=True) for n in (BIG, 3, 3))
+    loss = sum(x.square().sum() for x in (w, small, other))
+    for x in (w, small, other):
+        x.grad = torch.ones_like(x)
+    before = [x._version for x in (w, small, other)]
+    SGD([w, small, other], impl="compile").step()
+    assert all(x._version > version for x, version in zip((w, small, other), before))
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
 
 
 @pytest.mark.parametrize("cls", [SGD, AdamW, LAMB])
@@ -144,14 +161,14 @@ def test_nothing_is_compiled_again_when_numbers_or_shapes_change(cls):
 
 
 def test_the_compilations_are_few():
-    """A rule of norms has the most: vectors, vectors of one element, and tables of each."""
+    """A rule of norms has most: vectors and tables, of one, of up to 4096, of more elements."""
     torch._dynamo.reset()
     compiled._kernel.cache_clear()
     before = compilations()
     pair = Pair(LAMB)
     for _ in range(8):
         pair.step()
-    assert compilations() - before <= 4
+    assert compilations() - before <= 6
 
 
 @each_class
