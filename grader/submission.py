@@ -274,5 +274,6 @@ def complete(*, assignment, student, notebooks):
     ensure_gradebook(folder.name, Path.cwd())  # nbgrader works from the course's folder
     for expected in sorted((ROOT / "exercises" / folder.name).glob("*.ipynb")):
         path = str(folder / expected.name)
-        if path not in notebooks:
+        # One that is there but not listed was left out on purpose: `--notebook`.
+        if path not in notebooks and not Path(path).exists():
             notebooks.append(path)
