@@ -266,6 +266,17 @@ def test_the_race_plays_pauses_and_can_be_scrubbed(open_lab):
 
 
 @pytest.mark.browser
+def test_a_frame_from_before_the_click_takes_no_step_back(open_lab):
+    page = open_lab()
+    page.evaluate("""() => {
+        const next = requestAnimationFrame;
+        window.requestAnimationFrame = f => next(time => f(time - 300));
+    }""")
+    page.locator(".lab-play").click()
+    page.wait_for_function("document.querySelector('.lab').dataset.step >= 1")
+
+
+@pytest.mark.browser
 def test_who_wants_no_motion_steps_by_hand(open_lab):
     page = open_lab(reduced_motion="reduce")
     play = page.locator(".lab-play")

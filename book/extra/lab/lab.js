@@ -479,7 +479,8 @@
       if (this.at >= this.steps) this.at = 0;
       let last = performance.now();
       const tick = now => {
-        this.at = Math.min(this.steps, this.at + (now - last) / 1000 * SPEED);
+        // A busy browser's first frame may carry a time before the click.
+        this.at = Math.min(this.steps, this.at + Math.max(0, now - last) / 1000 * SPEED);
         last = now;
         this.playing = this.at < this.steps ? requestAnimationFrame(tick) : 0;
         this.write();
