@@ -6,7 +6,7 @@ RUN := .venv/bin/python
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: book serve test measure learn exercises fresh clean help
+.PHONY: book serve test measure bench learn exercises fresh clean help
 
 book: .venv/.installed  ## build the book, strictly, and say where it is
 	$(RUN) book/_tools/build.py
@@ -22,6 +22,9 @@ test: .venv/.installed  ## run every test, the notebooks of the book and the bro
 
 measure: .venv/.installed  ## run the experiments whose results are not current (ONLY=name, FULL=1)
 	$(RUN) -m experiments.measure $(addprefix --only ,$(ONLY)) $(if $(FULL),--full)
+
+bench: .venv/.installed  ## time every optimizer against torch's, for the page performance
+	$(RUN) -m experiments.performance
 
 learn: .venv/.installed  ## open the exercises in JupyterLab
 	$(RUN) -m jupyterlab exercises

@@ -96,3 +96,27 @@ def paths(problem, routes, *, window, minimum=(0.0, 0.0), xlabel="$w_1$", ylabel
     axes.set(xlim=(left, right), ylim=(bottom, top))
     _legend(figure, len(routes))
     return figure
+
+
+def ranges(groups, *, xlabel, level=None):
+    """Dots with their ranges on a logarithmic axis, one line per label, one mark per series.
+
+    `groups` maps a series to {label: (low, middle, high)}. `level` draws a vertical reference.
+    """
+    labels = list(dict.fromkeys(label for series in groups.values() for label in series))
+    figure, axes = _axes(6.4, 1.2 + 0.38 * len(labels), xlabel, "")
+    if level is not None:
+        axes.axvline(level, color=GREY, linewidth=0.8)
+    for i, (name, series) in enumerate(groups.items()):
+        low, middle, high = np.array(list(series.values())).T
+        y = np.array([labels.index(label) for label in series])
+        y = y + 0.5 * ((i + 0.5) / len(groups) - 0.5)
+        axes.errorbar(
+            middle, y, xerr=(middle - low, high - middle), color=COLOURS[i % 6], markersize=4.5,
+            marker=MARKERS[i % 6], linestyle="none", elinewidth=1.4, label=name,
+        )  # fmt: skip
+    axes.set(xscale="log", yticks=range(len(labels)), yticklabels=labels)
+    axes.invert_yaxis()
+    axes.xaxis.set_major_formatter(lambda x, _: f"{x:g}")
+    _legend(figure, len(groups))
+    return figure
