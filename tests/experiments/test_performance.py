@@ -1,4 +1,4 @@
-"""The committed benchmark is of the code as it stands and has what its page shows; nothing is timed."""
+"""The committed benchmark is of the code as it stands and has what its page shows."""
 
 import json
 
