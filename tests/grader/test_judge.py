@@ -24,6 +24,10 @@ def zeros(step, rng):
 """
 UPHILL = "def step(w, g, lr=0.1):\n    return w + lr * g, g"
 IN_PLACE = "def step(w, g, lr=0.1):\n    w -= lr * g\n    return w, g"
+LATE = """
+def step(w, g, lr=0.1):
+    return (w - lr * g if np.ndim(w) else w * lr), g
+"""
 TOY = Exercise(
     "tests",
     "toy",
@@ -32,6 +36,7 @@ TOY = Exercise(
     mistakes=(
         Mistake("step", "uphill", "You climb.", UPHILL),
         Mistake("step", "in_place", "You wrote into w.", IN_PLACE),
+        Mistake("step", "late", "A single number is no array.", LATE),
     ),
     probes=(Probe("step_hidden", 4.0, HIDDEN),),
 )
@@ -77,6 +82,11 @@ def test_a_right_answer_has_all_marks():
 def test_a_known_mistake_has_none_even_where_it_does_not_show():
     verdict = verdict_on(UPHILL)
     assert (verdict.earned, verdict.sentence, verdict.mistake) == (0, "You climb.", "uphill")
+
+
+def test_a_known_mistake_has_none_even_where_the_core_holds():
+    verdict = verdict_on(LATE)
+    assert (verdict.earned, verdict.mistake) == (0, "late")
 
 
 def test_an_unknown_mistake_keeps_the_marks_of_what_is_right():
