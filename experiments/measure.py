@@ -22,7 +22,11 @@ FEW, MANY = 5, 20  # seeds, where the experiment does not say
 
 
 def experiments(root=ROOT):
-    """Return the names of all experiments: files that define `run(seeds, full=False)`."""
+    """Return the names of all experiments: files that define `run(seeds, full=False)`.
+
+    A long one names its PARTS and defines `run(seeds, full=False, part=None)`: the rows of one
+    part, so that all cores share the work. Its result is the parts' rows, in the order of PARTS.
+    """
     return [p.stem for p in sorted((root / "experiments").glob("*.py")) if _runs(p)]
 
 
@@ -30,7 +34,7 @@ def _runs(path):
     return any(
         isinstance(node, ast.FunctionDef)
         and node.name == "run"
-        and [a.arg for a in node.args.args] == ["seeds", "full"]
+        and [a.arg for a in node.args.args] in (["seeds", "full"], ["seeds", "full", "part"])
         for node in ast.parse(path.read_text(encoding="utf-8")).body
     )
 
@@ -64,14 +68,32 @@ def is_current(name, full=False):
     return all(result.get(key) == value for key, value in provenance(name, full).items())
 
 
+def parts(name):
+    """Return what an experiment may be divided into; (None,): it is not."""
+    return getattr(import_module(f"experiments.{name}"), "PARTS", (None,))
+
+
 def measure(name, full=False):
     """Run one experiment and write its result; return the seconds it took."""
     before = provenance(name, full)
+    return finish(name, full, before, [run_part(name, full, part) for part in parts(name)])
+
+
+def run_part(name, full, part):
+    """Run one part of an experiment; return its rows and the seconds it took."""
+    more = {} if part is None else {"part": part}
     start = time.perf_counter()
-    rows = import_module(f"experiments.{name}").run(before["settings"]["seeds"], full=full)
-    seconds = time.perf_counter() - start
+    rows = import_module(f"experiments.{name}").run(
+        settings(name, full)["seeds"], full=full, **more
+    )
+    return plain(list(rows)), time.perf_counter() - start
+
+
+def finish(name, full, before, done):
+    """Write the result of an experiment whose parts are `done`; return the seconds they took."""
     if code_hash(name) != before["code"]:
         raise RuntimeError(f"{name}: its code changed while it ran; run it again")
+    seconds = sum(took for _, took in done)
     write(
         result_path(name, full),
         {
@@ -80,7 +102,7 @@ def measure(name, full=False):
             "processor": processor(),
             "date": datetime.now(UTC).date().isoformat(),
             "duration_s": round(seconds, 1),
-            "rows": plain(rows),
+            "rows": [row for rows, _ in done for row in rows],
         },
     )
     return seconds
@@ -133,18 +155,27 @@ def main(argv=None):
         return 0
     stale.sort(key=lambda name: -_last_duration(name, chosen.full))  # the longest first
     os.environ["OMP_NUM_THREADS"] = "1"  # the processes share the cores
-    failed = []
-    pool = ProcessPoolExecutor(min(chosen.jobs, len(stale)), get_context("spawn"))
-    with pool, tqdm(total=len(stale), unit="experiment") as bar:
-        running = {pool.submit(measure, name, chosen.full): name for name in stale}
-        for done in as_completed(running):
-            name = running[done]
-            if error := done.exception():
-                failed.append(name)
-                bar.write(f"{name}: {type(error).__name__}: {error}", file=sys.stderr)
-            else:
-                bar.write(f"{name}: {done.result():.1f} s")
+    failed = set()
+    started = {name: provenance(name, chosen.full) for name in stale}
+    done = {name: dict.fromkeys(parts(name)) for name in stale}
+    pool = ProcessPoolExecutor(chosen.jobs, get_context("spawn"))
+    with pool, tqdm(total=sum(map(len, done.values())), unit="part") as bar:
+        running = {
+            pool.submit(run_part, name, chosen.full, part): (name, part)
+            for name in stale
+            for part in done[name]
+        }
+        for future in as_completed(running):
+            name, part = running[future]
             bar.update()
+            try:
+                done[name][part] = future.result()
+                if name not in failed and None not in done[name].values():
+                    took = finish(name, chosen.full, started[name], list(done[name].values()))
+                    bar.write(f"{name}: {took:.1f} s")
+            except Exception as error:  # the others go on
+                failed.add(name)
+                bar.write(f"{name}: {type(error).__name__}: {error}", file=sys.stderr)
     return 1 if failed else 0
 
 

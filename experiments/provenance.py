@@ -15,11 +15,11 @@ PACKAGES = ("numpy", "torch", "scikit-learn")
 
 
 def code_hash(name, root=ROOT):
-    """Return a hash of the experiment `name` and of whatever it uses of ours, however indirectly.
+    """Return a hash of `run` of the experiment `name` and of whatever it uses, however indirectly.
 
     It follows names, not files: `from optlib.optimizers.momentum import momentum` depends on that
-    function and on what its lines name, not on its neighbours. Comments, docstrings, blank lines
-    do not count; neither does the Python version.
+    function and on what its lines name, not on its neighbours, nor on the experiment's `picture`.
+    Comments, docstrings, blank lines do not count; neither does the Python version.
     """
     digest = hashlib.sha256()
     for file, lines in sorted(dependencies(name, root).items()):
@@ -31,7 +31,8 @@ def code_hash(name, root=ROOT):
 def dependencies(name, root=ROOT):
     """Return file -> {line number: line}: the code that the experiment `name` depends on."""
     found, seen = {}, set()
-    todo = [(f"experiments.{name}", None)]
+    module = f"experiments.{name}"
+    todo = [(module, "run" if "run" in _source(module, root).defined else None)]
     while todo:
         module, wanted = todo.pop()
         if (module, wanted) in seen:

@@ -111,6 +111,10 @@ def small_house(tmp_path):
     header = "SEEDS = (5, 20)\n\n\ndef run(seeds, full=False):\n    "
     (room / "quick.py").write_text(header + "return [{'seeds': len(seeds)}]\n")
     (room / "broken.py").write_text(header + "raise ValueError('no such rate')\n")
+    (room / "parted.py").write_text(
+        "PARTS = ('b', 'a')\n\n\ndef run(seeds, full=False, part=None):\n"
+        "    yield {'part': part, 'seeds': len(seeds)}\n"
+    )
     (room / "slow.py").write_text("import time\n" + header + "time.sleep(600)\n")
     return tmp_path
 
@@ -137,6 +141,13 @@ def test_a_failure_is_told_and_costs_the_others_nothing(small_house):
     run.communicate(timeout=60)
     assert json.loads((results / "quick.full.json").read_text())["rows"] == [{"seeds": 20}]
     assert json.loads((results / "quick.json").read_text())["rows"] == [{"seeds": 5}]
+
+
+def test_parts_are_run_apart_and_written_together(small_house):
+    out, err = start(small_house, "--only", "parted").communicate(timeout=60)
+    assert out.strip().startswith("parted: ") and "2/2" in err
+    result = json.loads((small_house / "experiments/results/parted.json").read_text())
+    assert result["rows"] == [{"part": "b", "seeds": 5}, {"part": "a", "seeds": 5}]
 
 
 def test_a_killed_run_loses_only_what_was_in_progress(small_house):

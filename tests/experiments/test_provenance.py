@@ -23,6 +23,10 @@ FILES = {
         "from experiments.protocol import spread\nfrom optlib.rules import used\n\n\n"
         "def run(seeds, full=False):\n    return spread(used(1))\n"
     ),
+    "experiments/pictured.py": (
+        "from optlib.rules import other\n\n\ndef run(seeds, full=False):\n    return []\n\n\n"
+        "def picture(rows):\n    return other(rows)\n"
+    ),
     "experiments/by_class.py": (
         "def run(seeds, full=False):\n    from optlib import rules\n\n    return rules.Used\n"
     ),
@@ -68,6 +72,15 @@ def test_a_changed_line_turns_exactly_its_dependents_stale(house, name, old, new
     before = {n: code_hash(n, house) for n in names}
     change(house, name, old, new)
     assert {n for n in names if code_hash(n, house) != before[n]} == stale
+
+
+def test_a_picture_is_not_part_of_the_numbers(house):
+    before = code_hash("pictured", house)
+    change(house, "optlib/rules.py", "return sign(w)", "return -sign(w)")
+    change(house, "experiments/pictured.py", "other(rows)", "other(other(rows))")
+    assert code_hash("pictured", house) == before
+    change(house, "experiments/pictured.py", "return []", "return [1]")
+    assert code_hash("pictured", house) != before
 
 
 def test_a_moved_function_is_another_file(house):
