@@ -9,8 +9,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 ROOMS = ("optlib", "experiments")
-# Reached only by impl="compile", which no experiment here asks for: no number depends on it.
-ELSEWHERE = {"optlib.compiled"}
+# No number depends on these: the first is reached only by impl="compile", which no experiment here
+# asks for, the second says where numbers come from.
+ELSEWHERE = {"optlib.compiled", "experiments.provenance"}
 PACKAGES = ("numpy", "torch", "scikit-learn")
 
 
