@@ -29,17 +29,26 @@ def _places(names):
     return [i % len(COLOURS) for i in range(len(names))]
 
 
-def _axes(width, height, xlabel, ylabel):
-    figure, axes = plt.subplots(figsize=(width, height), dpi=160, layout="constrained")
+def _figure(width, height, xlabel, ylabel, columns):
+    """A figure and its row of axes."""
+    figure, (row,) = plt.subplots(
+        1, columns, figsize=(width, height), dpi=160, layout="constrained", squeeze=False
+    )
     plt.close(figure)  # a cell shows what it returns; an open figure would be shown twice
     figure.patch.set_alpha(0)
-    axes.patch.set_alpha(0)
-    axes.set_xlabel(xlabel, color=GREY)
-    axes.set_ylabel(ylabel, color=GREY)
-    axes.tick_params(colors=GREY, which="both")
-    for side, spine in axes.spines.items():
-        spine.set_color(GREY)
-        spine.set_visible(side in ("left", "bottom"))
+    for axes in row:
+        axes.patch.set_alpha(0)
+        axes.set_xlabel(xlabel, color=GREY)
+        axes.set_ylabel(ylabel, color=GREY)
+        axes.tick_params(colors=GREY, which="both")
+        for side, spine in axes.spines.items():
+            spine.set_color(GREY)
+            spine.set_visible(side in ("left", "bottom"))
+    return figure, row
+
+
+def _axes(width, height, xlabel, ylabel):
+    figure, (axes,) = _figure(width, height, xlabel, ylabel, columns=1)
     return figure, axes
 
 
@@ -64,9 +73,7 @@ def curves(
     for i, (name, values) in zip(_places(lines), lines.items()):
         own_x, y = values if isinstance(values, tuple) else (x, values)
         own_x = np.arange(len(y)) if own_x is None else own_x
-        axes.plot(
-            own_x, y, color=COLOURS[i], linestyle=DASHES[i], linewidth=1.8, label=name
-        )
+        axes.plot(own_x, y, color=COLOURS[i], linestyle=DASHES[i], linewidth=1.8, label=name)
     axes.set(xscale=xscale, yscale=yscale)
     if ylim is not None:
         axes.set_ylim(*ylim)
@@ -120,3 +127,42 @@ def ranges(groups, *, xlabel, level=None):
     axes.xaxis.set_major_formatter(lambda x, _: f"{x:g}")
     _legend(figure, len(groups))
     return figure
+
+
+def heat_map(panels, *, x, y, xlabel, ylabel, label, vmax=None):
+    """A grid of values for each entry of `panels`, a dict from title to matrix, on one colour scale.
+
+    `values[i][j]` is a run at `y[i]`, `x[j]`; NaN is one that diverged, and is hatched. A dot marks
+    the least value of every column, a ring the least of all. Above `vmax` all colours are the same.
+    """
+    grids = {title: np.asarray(values, float) for title, values in panels.items()}
+    figure, axes = _figure(6.4, 1.5 + 0.3 * len(y), xlabel, ylabel, columns=len(grids))
+    low = min(np.nanmin(grid) for grid in grids.values())
+    high = max(np.nanmax(grid) for grid in grids.values())
+    high, beyond = (high, "neither") if vmax is None else (vmax, "max")
+    for each, (title, grid) in zip(axes, grids.items()):
+        mesh = each.pcolormesh(grid, cmap="viridis_r", vmin=low, vmax=high)
+        for i, j in np.argwhere(np.isnan(grid)):
+            each.add_patch(
+                plt.Rectangle((j, i), 1, 1, fill=False, hatch="////", edgecolor=GREY, linewidth=0)
+            )
+        _mark_least(each, grid)
+        each.set_title(title if len(grids) > 1 else "", color=GREY, fontsize="medium")
+        each.set_xticks(np.arange(len(x)) + 0.5, [f"{rate:.2g}" for rate in x], rotation=45)
+        each.set_yticks(np.arange(len(y)) + 0.5, [f"{rate:.2g}" for rate in y])
+        each.label_outer()
+    bar = figure.colorbar(mesh, ax=axes, extend=beyond)
+    bar.set_label(label, color=GREY)
+    bar.ax.tick_params(colors=GREY)
+    bar.outline.set_edgecolor(GREY)
+    return figure
+
+
+def _mark_least(axes, grid):
+    """A dot in the least cell of every column, and a ring around the least of these."""
+    mark = {"color": "white", "markeredgecolor": "black", "linestyle": "none"}
+    columns = [j for j in range(grid.shape[1]) if not np.isnan(grid[:, j]).all()]
+    rows = [int(np.nanargmin(grid[:, j])) for j in columns]
+    axes.plot(np.add(columns, 0.5), np.add(rows, 0.5), marker="o", markersize=4, **mark)
+    i, j = np.unravel_index(np.nanargmin(grid), grid.shape)
+    axes.plot(j + 0.5, i + 0.5, marker="o", markersize=10, **mark | {"color": "none"})
