@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from experiments.protocol import spread
+from optlib import figures
 from optlib.large_batch.accumulation import accumulated_gradient, weighted_mean
 
 SEEDS = (10, 50)
@@ -68,3 +69,12 @@ ARMS = {
     "unequal pieces, weighted": lambda seed: error(seed, UNEQUAL),
     "equal pieces, batch norm": lambda seed: error(seed, EQUAL, batch_norm=True),
 }
+
+
+def picture(rows):
+    """The relative error of each way to accumulate."""
+    errors = {row["what"]: row["relative_error"] for row in rows if "relative_error" in row}
+    return figures.ranges(
+        {"gradient": {what: (e["low"], e["mean"], e["high"]) for what, e in errors.items()}},
+        xlabel="relative error of the accumulated gradient",
+    )

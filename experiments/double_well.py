@@ -9,6 +9,7 @@ One dimension: it shows what can happen, and proves nothing about networks.
 import numpy as np
 
 from experiments.protocol import difference, spread
+from optlib import figures
 from optlib.optimizers.momentum import momentum
 from optlib.optimizers.sgd import sgd
 from optlib.schedules.cosine import cosine_annealing
@@ -82,3 +83,22 @@ def roll(beta):
         else:
             (w,) = sgd(w, gradient(w), lr=0.01)
     return {"what": "roll", "arm": beta, "rests_at": w, "crossed": bool(w < BARRIER)}
+
+
+def picture(rows):
+    """How many escaped, and how far above the deep minimum the mean loss ended."""
+    arms = {
+        row["arm"] if row["what"] == "schedule" else f"constant, momentum {row['arm']}": row
+        for row in rows
+        if row["what"] == "schedule" or (row["what"] == "momentum" and row["arm"])
+    }
+    escaped = {arm: limits(row["escaped"]) for arm, row in arms.items()}
+    above = {arm: limits(row["final_loss"], loss(DEEP)) for arm, row in arms.items()}
+    return figures.ranges(
+        {"share that escaped": escaped, "final loss above the least": above},
+        xlabel="share, or loss",
+    )
+
+
+def limits(of, least=0.0):
+    return of["low"] - least, of["mean"] - least, of["high"] - least

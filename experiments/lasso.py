@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.datasets import load_diabetes
 from sklearn.linear_model import Lasso, Ridge
 
+from optlib import figures
 from optlib.optimizers.sgd import sgd
 from optlib.regularization.penalties import l1_penalty, proximal_step
 
@@ -64,3 +65,18 @@ def subgradient(gradient, alpha, lr, steps):
         g = gradient(w) + l1_penalty(w, alpha)[1]
         (w,) = sgd(w, g, lr=lr / (1 + t) ** 0.5)
     return w
+
+
+def picture(rows):
+    """How many of the ten weights are not zero, as the penalty grows."""
+    names = {"sklearn": "L1 optimum", "proximal": "L1, proximal steps",
+             "subgradient": "L1, subgradient steps"}  # fmt: skip
+    lines = {
+        name: [row["nonzero"] for row in rows if row["method"] == method]
+        for method, name in names.items()
+    }
+    alphas = [row["alpha"] for row in rows if row["method"] == "sklearn"]
+    return figures.curves(
+        lines, x=alphas, xscale="log", ylim=(0, 10.5),
+        xlabel="weight of the penalty", ylabel="weights that are not zero",
+    )  # fmt: skip

@@ -7,6 +7,7 @@ compared with `stationary_variance`; a theory of null is infinite.
 import numpy as np
 
 from experiments.protocol import spread
+from optlib import figures
 from optlib.large_batch.scaling import stationary_variance
 from optlib.optimizers.sgd import sgd
 
@@ -37,3 +38,18 @@ def cloud(lr, batch_size, rng):
         if t % 500 == 0:
             variances.append(np.mean(w**2))
     return variances
+
+
+def picture(rows):
+    """The variance of the cloud at one ratio of rate to batch: theory, and two moments of a run."""
+    finite = [row for row in rows if row["theory"] is not None]
+    rates = [row["lr"] for row in rows]
+    return figures.curves(
+        {
+            "theory": ([row["lr"] for row in finite], [row["theory"] for row in finite]),
+            "after 500 steps": (rates, [row["at_step_500"]["mean"] for row in rows]),
+            "after 1000 steps": (rates, [row["at_step_1000"]["mean"] for row in rows]),
+        },
+        xscale="log", yscale="log",
+        xlabel="learning rate, in a fixed ratio to the batch size", ylabel="variance of the weight",
+    )  # fmt: skip

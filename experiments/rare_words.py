@@ -9,7 +9,7 @@ in training need not help on the test text. It shows a mechanism, not its share 
 import numpy as np
 
 from experiments.protocol import log_grid, tune
-from optlib import corpus
+from optlib import corpus, figures
 from optlib.beyond.lion import lion
 from optlib.optimizers.adam import adam
 from optlib.optimizers.sgd import sgd
@@ -118,3 +118,22 @@ def frequency_groups(occurrences):
     """The vocabulary in three: the ten most frequent words, the next ninety, the rest."""
     order = np.argsort(-occurrences, kind="stable")
     return {"top_10": order[:10], "next_90": order[10:100], "rare_200": order[100:]}
+
+
+def picture(rows):
+    """The losses of each method on the text, by how frequent the word to predict is."""
+    labels = {
+        f"{part}_loss_{group}": f"{part}, {words}"
+        for part in ("train", "test")
+        for group, words in (
+            ("top_10", "ten most frequent"), ("next_90", "next ninety"), ("rare_200", "other words")
+        )
+    }  # fmt: skip
+    return figures.ranges(
+        {
+            row["method"]: {words: (row[key],) * 3 for key, words in labels.items()}
+            for row in rows
+            if row["what"] == "text"
+        },
+        xlabel="loss per word",
+    )

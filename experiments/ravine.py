@@ -8,6 +8,7 @@ the rate at which gradient descent begins to diverge.
 import numpy as np
 import torch
 
+from optlib import figures
 from optlib.optimizers.momentum import momentum, nesterov
 from optlib.optimizers.sgd import sgd
 
@@ -96,3 +97,17 @@ def divergence(lr):
     for _ in range(2000):
         (w,) = sgd(w, w, lr=lr)
     return {"what": "divergence", "lr": lr, "after_2000_steps": abs(w)}
+
+
+def picture(rows):
+    """The steps of each method against the condition number."""
+    steps = {"SGD": "gradient descent", "momentum": "heavy ball", "Nesterov": "nesterov"}
+    lines = {
+        name: [row["steps"] for row in rows if row.get("method") == method]
+        for name, method in steps.items()
+    }
+    kappas = [row["kappa"] for row in rows if row.get("method") == "nesterov"]
+    return figures.curves(
+        lines, x=kappas, xscale="log", yscale="log",
+        xlabel="condition number", ylabel="steps to a distance of 1e-6",
+    )  # fmt: skip

@@ -130,7 +130,7 @@ def ranges(groups, *, xlabel, level=None):
 
 
 def heat_map(panels, *, x, y, xlabel, ylabel, label, vmax=None):
-    """A grid of values for each entry of `panels`, a dict from title to matrix, on one colour scale.
+    """A grid of values per entry of `panels`, a dict from title to matrix, on one colour scale.
 
     `values[i][j]` is a run at `y[i]`, `x[j]`; NaN is one that diverged, and is hatched. A dot marks
     the least value of every column, a ring the least of all. Above `vmax` all colours are the same.
