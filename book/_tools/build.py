@@ -1,7 +1,8 @@
 """Build the book strictly: python book/_tools/build.py [--out FOLDER] [--toc FILE]
 
 A warning is an error. Stored outputs are dropped when the code behind them has changed (Jupyter
-Book's cache looks at the cells of a page only), and what has to run again runs on all cores first.
+Book's cache looks at the cells of a page only) or a result of the experiments has, and what has to
+run again runs on all cores first.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 BOOK = ROOT / "book"
+CODE = ("optlib/**/*", "requirements.txt")
 AHEAD = """
 import logging, sys
 from jupyter_cache import get_cache
@@ -37,10 +39,10 @@ def fingerprint(*patterns):
 
 
 def drop_stale(build):
-    """Forget outputs that other code computed, and pages that other code typeset."""
+    """Forget outputs that other code or other results gave, and pages that other code typeset."""
     for name, patterns, stale in (
-        ("executed", ("optlib/**/*", "requirements.txt"), (".jupyter_cache", ".doctrees")),
-        ("typeset", ("book/_ext/*.py", "book/_toc.yml"), (".doctrees",)),
+        ("executed", (*CODE, "experiments/results/*.json"), (".jupyter_cache", ".doctrees")),
+        ("typeset", ("book/_ext/*.py", "book/_toc.yml", "experiments/*.py"), (".doctrees",)),
     ):
         mark, now = build / f".{name}-with", fingerprint(*patterns)
         if not mark.exists() or mark.read_text() != now:
@@ -82,6 +84,8 @@ def build(out, toc):
     command += ["-W", "-n", "--keep-going", "--path-output", out, "--toc", Path(toc).resolve()]
     code = subprocess.run([str(part) for part in command], cwd=ROOT, env=environment()).returncode
     index = folder / "html" / "index.html"
+    if code != 0:  # a page that is not read again would not warn again
+        shutil.rmtree(folder / ".doctrees", ignore_errors=True)
     if code == 0 and not (index.exists() and index.stat().st_size):
         print(f"The build ended well but made no {index}.", file=sys.stderr)
         code = 1
