@@ -1,7 +1,7 @@
-"""A smaller gap is not a better model: in one pass over a text dropout shrinks it and costs (C33-C35).
+"""A smaller gap is not a better model: one pass over a text is worse with dropout (C33-C35).
 
 Digits with 100, 400 and 1200 training examples, and the next character of Python's documentation:
-the same number of updates once as many epochs on little text and once as one pass over much of it.
+the same number of updates, once as ten epochs on little text, once as one pass over ten times more.
 Every probability to drop has its own learning rate, tuned on validation loss. The gap between test
 and training is reported beside the test loss and the test error, in evaluation mode. Small networks
 with dropout on hidden layers only: how much dropout gains elsewhere is not settled.
