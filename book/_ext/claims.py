@@ -17,7 +17,7 @@
 A claim has an anchor, #C31; {ref}`C31` is a link to it. The quotation and what to say instead are
 always in view; the rest is a `details` element, which needs no script. A claim that shows a result
 counts as measured, and names the experiment. `{tally}` is a table of the verdicts, `{experiments}`
-the list of all results: what each settles, when it ran, how to repeat it.
+the list of the experiments: what each settles, when it ran, how to repeat it.
 """
 
 import ast
@@ -130,28 +130,25 @@ def experiments_in(parts):
 
 
 class Tally(SphinxDirective):
+    """A line `verdict | what it means` for each verdict; their claims are counted."""
+
+    has_content = True
+
     def run(self):
-        return [tally()]
+        meanings = dict(line.split(" | ") for line in self.content if " | " in line)
+        if list(meanings) != list(VERDICTS):
+            raise self.error(f"tally: say what each means: {', '.join(VERDICTS)}")
+        return [tally(meanings=meanings)]
 
 
 def fill_tally(app, doctree):
-    """Count the verdicts by section, once the whole page is read."""
+    """Count the verdicts, once the whole page is read."""
     for place in list(doctree.findall(tally)):
-        count = Counter()
-        for each in doctree.findall(claim):
-            count[section_of(each), each["verdict"]] += 1
-        sections = list(dict.fromkeys(section for section, _ in count))
-        rows = [[s, *(str(count[s, v]) for v in VERDICTS)] for s in sections]
-        sums = [sum(count[s, v] for s in sections) for v in VERDICTS]
-        rows.append([f"all {sum(sums)}", *map(str, sums)])
-        table = nodes.table("", results.grid(["", *VERDICTS], rows), classes=["claim-tally"])
-        place.replace_self(table)
-
-
-def section_of(node):
-    while not isinstance(node, nodes.section):
-        node = node.parent
-    return node[0].astext()
+        count = Counter(each["verdict"] for each in doctree.findall(claim))
+        rows = [[v, meaning, str(count[v])] for v, meaning in place["meanings"].items()]
+        rows.append(["", "all", str(count.total())])
+        body = results.grid(["verdict", "what it means", "claims"], rows)
+        place.replace_self(nodes.table("", body, classes=["claim-tally"]))
 
 
 class Experiments(results.Reader, SphinxDirective):

@@ -5,8 +5,9 @@
 is the value of one column in the one row that the filter names: mean and 95 % interval. The fourth
 field is a list of words:
 
-    percent     a share, as per cent             digits=3    significant digits of the interval
-    mean        without the interval             / arm=linear  over the same column of that row
+    percent     a share, as per cent             mean       without the interval
+    %           is per cent already              digits=3   significant digits of the interval
+    / arm=sgd   over the same column of that row
     above 0     fail unless the whole interval is above this number; also `below 0`, `around 0`
 
 The words of a sentence can so be tied to the number in it: a build in which a later run no longer
@@ -145,7 +146,7 @@ def options(text):
     words, asked = before.split(), {}
     while words:
         word = words.pop(0)
-        if word in ("percent", "mean"):
+        if word in ("percent", "%", "mean"):
             asked[word] = True
         elif word in ("above", "below", "around") and words:
             asked[word] = number(words.pop(0))
@@ -204,9 +205,10 @@ def decimals(x, digits):
 
 
 def plain(x, places):
-    places = max(places, 0) if abs(x) < 1e4 or places > 0 else places
-    text = f"{round(x, places):,.{max(places, 0)}f}".replace(",", NARROW)
-    return text.replace("-", MINUS) if float(f"{x:.{max(places, 0)}f}") else text.lstrip("-")
+    """Return x to `places` places after the point, or before it; long ones in groups of three."""
+    x = round(x, places) + 0.0  # no minus before a zero
+    text = f"{x:,.{max(places, 0)}f}".replace("-", MINUS)
+    return text.replace(",", NARROW if abs(x) >= 10_000 else "")
 
 
 def say(of, asked=None):
@@ -224,7 +226,8 @@ def say(of, asked=None):
     if of is None:
         return "\N{EM DASH}"
     low, middle, high = (x * 100 if asked.get("percent") else x for x in limits(of))
-    unit = f"{NARROW}%" if asked.get("percent") else TIMES if "over" in asked else ""
+    per_cent = asked.keys() & {"percent", "%"}
+    unit = f"{NARROW}%" if per_cent else TIMES if "over" in asked else ""
     exact = low == high or asked.get("mean")
     if exact and isinstance(of, int):
         return plain(of, 0) + unit
