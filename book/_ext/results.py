@@ -41,7 +41,7 @@ from sphinx.util.docutils import SphinxDirective, SphinxRole
 logger = logging.getLogger(__name__)
 MINUS, TIMES, NARROW = "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}", "\N{NARROW NO-BREAK SPACE}"
 RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-CENTRES = ("mean", "median")
+CENTRES = ("mean", "median", "middle")
 
 
 class Unknown(ValueError):
@@ -328,7 +328,7 @@ class Block(Reader, SphinxDirective):
         """Return the caption's nodes."""
         said, command = origin(name, result)
         nodes_of, messages = self.parse_inline(self.options.get("caption", ""))
-        source = nodes.inline("", f"{said}; ", classes=["origin"])
+        source = nodes.inline("", f"{said[0].upper()}{said[1:]}; ", classes=["origin"])
         source += [nodes.literal(command, command), nodes.Text(" repeats it.")]
         return [*nodes_of, nodes.Text(" "), source, *messages]
 
@@ -381,6 +381,7 @@ class MeasuredFigure(Block):
         "alt": directives.unchanged_required,
         "caption": directives.unchanged_required,
         "name": directives.unchanged,
+        "with": directives.unchanged,  # more arguments of picture: key=value; key=value
     }
 
     def block(self, name):
@@ -400,7 +401,7 @@ class MeasuredFigure(Block):
         if not hasattr(module, "picture"):
             raise Unknown(f"experiments/{name}.py has no picture(rows)")
         self.env.note_dependency(import_module("optlib.figures").__file__)
-        drawing = svg(module.picture(rows))
+        drawing = svg(module.picture(rows, **conditions(self.options.get("with", ""))))
         folder = Path(self.env.doctreedir) / "measured"
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{name}-{hashlib.sha256(drawing).hexdigest()[:12]}.svg"
