@@ -36,8 +36,8 @@ def test_quotations_are_short():
     assert all(len(quote) < 200 for _, quote, _ in CLAIMS)
 
 
-# What may hold a digit without being a measurement: a role, the filter and the options of a table, a
-# link, a formula with a letter in it, code, a quotation, a name such as ResNet-50 or L2.
+# What may hold a digit without being a measurement: a role, the filter and the options of a table,
+# a link, a formula with a letter in it, code, a quotation, a name such as ResNet-50 or L2.
 ELSEWHERE = re.compile(
     r"\{[\w:]+\}`[^`]*`|^ *:(?:where|with): .*|digits=\d|\]\([^)]*\)"
     r"|\$[^$]*[A-Za-z\\][^$]*\$|`[^`]*`|\"[^\"]*\"|[A-Za-z]+[-'’]?\d+\b"
