@@ -141,7 +141,8 @@ def heat_map(panels, *, x, y, xlabel, ylabel, label, vmax=None):
     high = max(np.nanmax(grid) for grid in grids.values())
     high, beyond = (high, "neither") if vmax is None else (vmax, "max")
     for each, (title, grid) in zip(axes, grids.items()):
-        mesh = each.pcolormesh(grid, cmap="viridis_r", vmin=low, vmax=high)
+        # As pixels: the cells of a drawing would show seams between them.
+        mesh = each.pcolormesh(grid, cmap="viridis_r", vmin=low, vmax=high, rasterized=True)
         for i, j in np.argwhere(np.isnan(grid)):
             each.add_patch(
                 plt.Rectangle((j, i), 1, 1, fill=False, hatch="////", edgecolor=GREY, linewidth=0)

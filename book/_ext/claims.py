@@ -21,6 +21,7 @@ the list of the experiments: what each settles, when it ran, how to repeat it.
 """
 
 import ast
+import re
 from collections import Counter
 from importlib import import_module
 
@@ -51,6 +52,14 @@ def label(env, name, id, text):
     domain = env.get_domain("std")
     domain.anonlabels[name.lower()] = env.docname, id
     domain.labels[name.lower()] = env.docname, id, text
+
+
+def to(env, target):
+    """Return a link to a label."""
+    return addnodes.pending_xref(
+        "", nodes.inline("", target), refdomain="std", reftype="ref", reftarget=target.lower(),
+        refexplicit=False, refwarn=True, refdoc=env.docname,
+    )  # fmt: skip
 
 
 class Claim(SphinxDirective):
@@ -112,15 +121,11 @@ class Claim(SphinxDirective):
         ):
             if targets:
                 line += nodes.inline("", title)
-                line += [each for target in targets for each in (nodes.Text(" "), self.to(target))]
+                line += [
+                    each for target in targets for each in (nodes.Text(" "), to(self.env, target))
+                ]
                 line += nodes.Text(" ")
         return [line] if len(line) else []
-
-    def to(self, target):
-        return addnodes.pending_xref(
-            "", nodes.inline("", target), refdomain="std", reftype="ref", reftarget=target,
-            refexplicit=False, refwarn=True, refdoc=self.env.docname,
-        )  # fmt: skip
 
 
 def experiments_in(parts):
@@ -170,10 +175,15 @@ class Experiments(results.Reader, SphinxDirective):
         source = nodes.paragraph("", f"{said}. ", classes=["origin"])
         source += [nodes.literal(command, command), nodes.Text(" repeats it. ")]
         source += [self.download(code, "code"), nodes.Text(", "), self.download(result, "result")]
-        told = [nodes.paragraph("", text) for text in purpose.split("\n\n")]
+        told = [nodes.paragraph("", "", *self.linked(text)) for text in purpose.split("\n\n")]
         item = nodes.definition_list_item("", nodes.term("", name, ids=[id]))
         item += nodes.definition("", *told, source)
         return item
+
+    def linked(self, text):
+        """Yield the text, with each C31 in it a link."""
+        for word in re.split(r"(\bC\d\d\b)", text):
+            yield to(self.env, word) if re.fullmatch(r"C\d\d", word) else nodes.Text(word)
 
     def download(self, path, text):
         target = f"/../{path.relative_to(results.root()).as_posix()}"  # from the book's folder
