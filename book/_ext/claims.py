@@ -81,7 +81,7 @@ class Claim(SphinxDirective):
         self.set_source_info(node)
         node += self.head(name, quote.strip('" '))
         node += nodes.container("", *said["Say"], classes=["claim-say"])
-        folded = details()
+        folded = details(of=name)
         for term in TERMS[1:]:
             folded += [nodes.rubric("", term), *said[term]]
         folded += self.links(shown)
@@ -202,7 +202,8 @@ def depart_claim(translator, node):
 
 
 def visit_details(translator, node):
-    translator.body.append("<details><summary>Sources and measurements</summary>\n")
+    which = f'<span class="visually-hidden"> of {node["of"]}</span>'  # 52 of them sound alike
+    translator.body.append(f"<details><summary>Sources and measurements{which}</summary>\n")
 
 
 def depart_details(translator, node):

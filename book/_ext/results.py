@@ -126,7 +126,12 @@ def one(rows, wanted):
 
 
 def value(row, column):
-    """Return what a row says under `column`; a dot goes one level down, as in `to.fused`."""
+    """Return what a row says under `column`; a dot goes one level down, as in `to.fused`.
+
+    The dot alone is the row itself, where it is a mean with its interval.
+    """
+    if column == ".":
+        return row
     of = row
     for key in column.split("."):
         index = int(key) if isinstance(of, list) and key.isdigit() and int(key) < len(of) else key

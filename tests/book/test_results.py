@@ -72,6 +72,7 @@ def test_a_filter_names_one_row():
     assert chosen("ok=false") is ROWS[2]
     assert len(results.choose(ROWS, {"task": "digits, mlp"})) == 2
     assert results.value(ROWS[1], "deep.a.0") == 7
+    assert results.say(results.value(ROWS[1]["steps"], ".")) == f"20.0{SPACE}±{SPACE}1.0"
 
 
 @pytest.mark.parametrize(
@@ -148,6 +149,22 @@ steps | steps
 :alt: Nothing.
 :caption: Nothing.
 ```
+
+:::{claim} C98 "a claim without a verdict"
+
+Say
+: Nothing.
+:::
+
+:::{claim} C99 "a claim without a measurement"
+:verdict: wrong
+
+Say
+: Nothing.
+
+Sources
+: None.
+:::
 """
 
 
@@ -190,7 +207,7 @@ def test_a_changed_result_changes_number_table_and_figure(small):
     assert code == 0, said
     text = re.sub(r"<[^>]+>", "", small.page)
     assert "Heavy ball takes 93 steps." in text
-    assert "nothing random" in text and "make measure ONLY=ravine repeats it." in text
+    assert "Nothing random" in text and "make measure ONLY=ravine repeats it." in text
     assert "See Fig. 1." in text
     assert re.search(r"<td><p>nesterov</p></td>\s*<td><p>155</p></td>", small.page)
     (first,) = re.findall(
@@ -216,6 +233,8 @@ def test_what_is_wrong_fails_the_build_with_its_line(small):
         r"index\.md:7: .*\[155, 155\] is not above 1000",
         r"index\.md:9: .*no row matches .*river",
         r"index\.md:14: .*there is no result 'protocol_of_nothing'",
+        r"index\.md:19: .*C98: a claim needs a verdict, one of supported",
+        r"index\.md:25: .*C99: a claim is a list of definitions: Say, Sources, Measured",
     ):
         assert re.search(complaint, said), complaint
 

@@ -1,5 +1,7 @@
 """The ledger of claims as a reader uses it: search, filters, keyboard, phone, links, no script."""
 
+import re
+
 import pytest
 
 pytestmark = pytest.mark.browser
@@ -64,6 +66,13 @@ def test_all_are_shown_at_first_and_closed(visit):
     assert len(shown(page)) == 52 and count(page) == "52 of 52 claims"
     assert page.locator(".claim details[open]").count() == 0
     assert page.complaints == []
+
+
+def test_the_verdicts_are_counted_on_the_page(visit):
+    rows = visit().locator("table.claim-tally tr").all_inner_texts()
+    counts = dict(re.findall(r"^(\w+)\t.*\t(\d+)$", "\n".join(rows), re.M))
+    expected = {"supported": "23", "oversimplified": "19", "unsupported": "8", "wrong": "2"}
+    assert counts == expected and rows[-1].endswith("52")
 
 
 def test_search_takes_words_in_any_order_and_names(visit):
