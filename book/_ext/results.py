@@ -233,10 +233,10 @@ def say(of, asked=None):
     low, middle, high = (x * 100 if asked.get("percent") else x for x in limits(of))
     per_cent = asked.keys() & {"percent", "%"}
     unit = f"{NARROW}%" if per_cent else TIMES if "over" in asked else ""
-    exact = low == high or asked.get("mean")
+    largest = max(abs(low), abs(middle), abs(high))
+    exact = high - low <= 1e-4 * largest or asked.get("mean")
     if exact and isinstance(of, int):
         return plain(of, 0) + unit
-    largest = max(abs(low), abs(middle), abs(high))
     power = math.floor(math.log10(largest)) if largest else 0
     scaled = power < -3 or power > 6
     factor = 10.0**-power if scaled else 1.0
