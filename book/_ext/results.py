@@ -237,8 +237,8 @@ def say(of, asked=None):
     exact = high - low <= 1e-4 * largest or asked.get("mean")
     if exact and isinstance(of, int):
         return plain(of, 0) + unit
-    power = math.floor(math.log10(largest)) if largest else 0
-    scaled = power < -3 or power > 6
+    power = int(f"{largest:.3e}".partition("e")[2])
+    scaled = power < -4 or power > 6
     factor = 10.0**-power if scaled else 1.0
     low, middle, high = low * factor, middle * factor, high * factor
     if exact:
