@@ -16,15 +16,6 @@ from optlib.schedules.cosine import cosine_annealing
 BOOK = Path(__file__).parents[2] / "book"
 FILES = BOOK / "extra" / "lab"
 STEPS = 100
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-sync",
-    "--disable-background-networking",
-    "--disable-component-update",
-]
 
 
 @functools.cache
@@ -54,24 +45,13 @@ def folder(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="module")
-def browser():
-    api = pytest.importorskip("playwright.sync_api")
-    if (path := shutil.which("chromium")) is None:
-        pytest.skip("chromium is not installed")
-    with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
-def open_lab(browser, folder):
+def open_lab(chromium, folder):
     """Open the page; whatever it does in the test, it may neither complain nor leave the disk."""
     complaints, contexts = [], []
 
     def open_(address=None, **settings):
-        context = browser.new_context(**{"viewport": {"width": 900, "height": 800}} | settings)
+        context = chromium.new_context(**{"viewport": {"width": 900, "height": 800}} | settings)
         contexts.append(context)
         page = context.new_page()
         page.on("console", lambda message: complaints.append(message.text))
