@@ -24,7 +24,7 @@ UNJUDGED = 'raise RuntimeError("judged outside the notebook: use nbgrader_config
 
 def notebook(exercise):
     """The instructor's notebook of an exercise, the same bytes for the same source."""
-    shown = [cell for cell in exercise.cells if "wrong" not in cell[1]]
+    shown = [cell for cell in exercise.cells if not {"wrong", "picture"} & cell[1].keys()]
     cells = [_cell(exercise, number, *cell) for number, cell in enumerate(shown)]
     metadata = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},

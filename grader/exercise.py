@@ -1,7 +1,7 @@
 """An exercise's one source, `solutions/<section>/<piece>.py`, read into its parts."""
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import jupytext
@@ -38,6 +38,16 @@ class Probe:
 
 
 @dataclass(frozen=True)
+class Picture:
+    """A public example of one function, which leaves a curve in `x` and `y`."""
+
+    function: str
+    xlabel: str
+    ylabel: str
+    source: str
+
+
+@dataclass(frozen=True)
 class Exercise:
     section: str
     piece: str
@@ -45,6 +55,7 @@ class Exercise:
     solves: dict  # function -> source of the right answer
     mistakes: tuple
     probes: tuple
+    pictures: dict = field(default_factory=dict)  # function -> Picture
 
     @property
     def setup(self):
@@ -79,7 +90,7 @@ def load(section, piece):
     if not path.exists():
         raise SourceError(f"there is no exercise {section}/{piece}")
     notebook = jupytext.read(path, fmt="py:percent")
-    cells, solves, mistakes, probes = [], {}, [], []
+    cells, solves, mistakes, probes, pictures = [], {}, [], [], {}
     for cell in notebook.cells:
         about, source = _about(cell), cell.source
         where = f"{section}/{piece}"
@@ -95,15 +106,21 @@ def load(section, piece):
             if not about["probe"].endswith("_hidden") or "points" not in about:
                 raise SourceError(f"{where}: a probe is <function>_hidden and has points=")
             probes.append(Probe(about["probe"], float(about["points"]), source))
+        elif "picture" in about:
+            if not {"xlabel", "ylabel"} <= about.keys():
+                raise SourceError(f"{where}: a picture has xlabel= and ylabel=")
+            function = about["picture"]
+            pictures[function] = Picture(function, about["xlabel"], about["ylabel"], source)
     missing = set(solves) - {p.function for p in probes}
-    strangers = {m.function for m in mistakes} - set(solves)
+    strangers = ({m.function for m in mistakes} | pictures.keys()) - set(solves)
     if missing:
         raise SourceError(f"{where}: no probe for {', '.join(sorted(missing))}")
     if strangers:
-        raise SourceError(f"{where}: mistakes without an answer: {', '.join(sorted(strangers))}")
-    return Exercise(section, piece, tuple(cells), solves, tuple(mistakes), tuple(probes))
+        raise SourceError(f"{where}: without an answer: {', '.join(sorted(strangers))}")
+    return Exercise(section, piece, tuple(cells), solves, tuple(mistakes), tuple(probes), pictures)
 
 
 def _about(cell):
     keys = ("solve", "wrong", "because", "id", "check", "probe", "points")
+    keys += ("picture", "xlabel", "ylabel")
     return {key: cell.metadata[key] for key in keys if key in cell.metadata}

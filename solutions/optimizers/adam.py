@@ -412,6 +412,13 @@ def adam_step(w, g, m, v, t, lr=1e-3, betas=(0.9, 0.999), eps=1e-8):
     w = w - lr * m_hat / (np.sqrt(v_hat) + eps)
     return np.float32(w), np.float32(m), np.float32(v)
 
+# %% picture="adam_step" xlabel="step" ylabel="first weight"
+w, m, v, x, y = np.array([2.0, 1.0]), np.zeros(2), np.zeros(2), np.arange(60), []
+for t in x:
+    y.append(w[0])
+    g = np.array([0.05, 3.0]) * w if t % 4 else np.zeros(2)
+    w, m, v = adam_step(w, g, m, v, t + 1, lr=0.1 if t < 30 else 0.02, betas=(0.8, 0.95), eps=0.02)
+
 # %% check="adam_step_first_step_is_lr_long"
 zero = np.zeros(2)
 w, m, v = adam_step(zero, np.array([30.0, -0.004]), zero, zero, t=1, lr=0.1)
@@ -770,6 +777,13 @@ def adamw_step(w, g, m, v, t, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_deca
     step = lr * m_hat / (np.sqrt(v_hat) + eps)
     w = w - lr * weight_decay * w - step
     return np.float32(w), np.float32(m), np.float32(v)
+
+# %% picture="adamw_step" xlabel="step" ylabel="first weight"
+w, m, v, x, y = np.array([4.0, 1.0]), np.zeros(2), np.zeros(2), np.arange(60), []
+for t in x:
+    y.append(w[0])
+    g = np.array([-0.05, 3.0]) * w if t < 25 else np.zeros(2)
+    w, m, v = adamw_step(w, g, m, v, t + 1, lr=0.1, betas=(0.8, 0.95), eps=0.02, weight_decay=0.3)
 
 # %% check="adamw_step_shrinks_a_weight_without_gradient_by_a_fixed_share"
 zero = np.zeros(2)

@@ -148,6 +148,12 @@ def momentum_step(w, g, v, lr, beta=0.9):
     v = (beta * v + lr * g).astype(np.float32)
     return (w - v).astype(np.float32), v
 
+# %% picture="momentum_step" xlabel="step" ylabel="weight"
+w, v, x, y = np.array([2.0]), np.array([-0.4]), np.arange(40), []
+for t in x:
+    y.append(w[0])
+    w, v = momentum_step(w, 1.0 * w, v, lr=0.1 if t < 15 else 0.01, beta=0.8)
+
 # %% check="momentum_step_adds_the_push_to_the_slowed_velocity"
 w, v = momentum_step(np.array([1.0, 1.0]), np.array([2.0, 0.0]), np.array([0.5, 0.5]), lr=0.1, beta=0.8)
 assert np.allclose(v, [0.6, 0.4]), f"the new velocity is 0.8*0.5 + 0.1*2 = 0.6 and 0.8*0.5 + 0 = 0.4; yours: {v}"
@@ -326,6 +332,12 @@ def nesterov_step(grad, w, v, lr, beta=0.9):
 def nesterov_step(grad, w, v, lr, beta=0.9):
     v = (beta * v + lr * grad(w - beta * v)).astype(np.float32)
     return (w - v).astype(np.float32), v
+
+# %% picture="nesterov_step" xlabel="step" ylabel="weight"
+w, v, x, y = np.array([2.0]), np.array([-0.4]), np.arange(40), []
+for t in x:
+    y.append(w[0])
+    w, v = nesterov_step(lambda point: 1.0 * point, w, v, lr=0.3 if t < 15 else 0.02, beta=0.8)
 
 # %% check="nesterov_step_feels_the_slope_ahead"
 w, v = nesterov_step(lambda p: 2 * p, np.array([1.0]), np.array([0.5]), lr=0.1, beta=0.8)

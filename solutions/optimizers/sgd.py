@@ -97,6 +97,12 @@ def sgd_step(w, g, lr):
 def sgd_step(w, g, lr):
     return (w - lr * g).astype(np.float32)
 
+# %% picture="sgd_step" xlabel="step" ylabel="first weight"
+w, x, y = np.array([4.0, -2.0]), np.arange(25), []
+for _ in x:
+    y.append(w[0])
+    w = sgd_step(w, np.array([1.0, 0.2]) * w, lr=0.15)
+
 # %% check="sgd_step_walks_downhill"
 w, g = np.array([1.0, 2.0]), np.array([0.5, -1.0])
 new = sgd_step(w, g, lr=0.1)
@@ -252,6 +258,11 @@ def minibatch_gradient(w, X, y, batch):
     rows = X[batch].astype(np.float32)
     error = rows @ w.astype(np.float32) - y[batch].astype(np.float32)
     return rows.T @ error / np.float32(len(batch))
+
+# %% picture="minibatch_gradient" xlabel="first weight" ylabel="gradient, first entry"
+X, targets = np.array([[1.0, 0.5], [2.0, -1.0], [-1.0, 1.0], [0.5, 2.0], [1.5, 3.0]]), np.array([1.0, 5.0, 0.0, 2.0, 4.0])
+x = np.linspace(-2.0, 4.0, 61)
+y = [np.ravel(minibatch_gradient(np.array([w, 1.0]), X, targets.copy(), [4, 1, 1]))[0] for w in x]
 
 # %% check="minibatch_gradient_is_the_mean_over_the_batch"
 X, y = np.array([[1.0, 0.0], [0.0, 2.0], [3.0, 0.0]]), np.array([1.0, 2.0, 0.0])

@@ -176,6 +176,10 @@ def cosine_annealing(t, T, lr_max, lr_min=0.0):
         return np.float32(lr_min)
     return np.float32(lr_min + (lr_max - lr_min) * (1 + np.cos(np.pi * t / T)) / 2)
 
+# %% picture="cosine_annealing" xlabel="steps done" ylabel="learning rate"
+x = np.arange(0.0, 30.25, 0.25)
+y = [cosine_annealing(t, T=20, lr_max=0.8, lr_min=0.2) for t in x]
+
 # %% check="cosine_annealing_starts_at_lr_max_and_lands_on_lr_min"
 start, half, end = (cosine_annealing(t, T=10, lr_max=0.5, lr_min=0.1) for t in (0, 5, 10))
 assert np.isclose(start, 0.5), f"at t = 0 the cosine is 1 and the rate is lr_max = 0.5; yours: {start}"

@@ -256,7 +256,7 @@ def test_the_release_holds_nothing_hidden(section, piece):
     given = [
         re.sub(r"### BEGIN (SOLUTION)\n.*?### END \1", "", source, flags=re.DOTALL)
         for _, about, source in exercise.cells
-        if not {"wrong", "probe"} & set(about)
+        if not {"wrong", "probe", "picture"} & set(about)
     ]
     hidden = [p.source for p in exercise.probes] + [m.because for m in exercise.mistakes]
     hidden += [part for _, _, source in exercise.cells for part in solution_parts(source)]
