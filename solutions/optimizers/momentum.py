@@ -337,7 +337,7 @@ def nesterov_step(grad, w, v, lr, beta=0.9):
 w, v, x, y = np.array([2.0]), np.array([-0.4]), np.arange(40), []
 for t in x:
     y.append(w[0])
-    w, v = nesterov_step(lambda point: 1.0 * point, w, v, lr=0.3 if t < 15 else 0.02, beta=0.8)
+    w, v = nesterov_step(lambda point: 1.0 * point, w, v, lr=0.25 if t < 15 else 0.015, beta=0.8)
 
 # %% check="nesterov_step_feels_the_slope_ahead"
 w, v = nesterov_step(lambda p: 2 * p, np.array([1.0]), np.array([0.5]), lr=0.1, beta=0.8)
