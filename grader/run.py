@@ -1,100 +1,101 @@
-"""Run a submission in its own kernel, put the hidden questions, have the answers judged."""
+"""Run a submission in the jail, put the hidden questions, have the answers judged."""
 
 import contextlib
+import functools
 import hashlib
 import html
 import json
-import os
-import subprocess
-import tempfile
+import re
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import nbformat
-from jupyter_client.manager import AsyncKernelManager
-from jupyter_core.utils import run_sync
-from nbclient import NotebookClient
-from nbclient.exceptions import CellControlSignal, CellTimeoutError, DeadKernelError
 from nbgrader.api import Gradebook
-from nbgrader.preprocessors import NbGraderPreprocessor
-from traitlets import Float, Integer
+from nbgrader.preprocessors import LimitOutput, NbGraderPreprocessor
+from traitlets import Bool, Float, Integer
 
-from grader import judge, refusals
+from grader import judge, refusals, sandbox
 from grader.exercise import load
-from grader.submission import NOTES, UNREADABLE, defined
+from grader.submission import NOTES, UNREADABLE, Unreadable, defined, opened, released, repair
 
-ANSWERS = "application/vnd.answers+json"
-PROBE = (Path(__file__).parent / "probe.py").read_text()
 VERDICTS = "verdicts"
 # What of a cell's outputs a feedback page shows; scripts are not among it.
 SHOWN = {
     "text/plain", "text/html", "text/markdown", "text/latex",
     "image/png", "image/jpeg", "image/svg+xml",
 }  # fmt: skip
-MOST_OUTPUT = 1_000_000  # characters that one cell's outputs may have
+MOST_OUTPUT = 1_000_000  # characters that one cell's outputs may have, and
+MOST_OUTPUTS = 4_000_000  # a notebook's
 
 
-class Stopped(Exception):
-    """The student's process did not come back; the message says how."""
+@dataclass
+class Graded:
+    """What came of one notebook."""
+
+    notebook: nbformat.NotebookNode  # as it lies in autograded/
+    verdicts: dict  # grade_id -> judge.Verdict
+    notes: list  # what is odd about the file
+    stops: list  # what the jail stopped
+    unreadable: bool
 
 
-class RunAndJudge(NbGraderPreprocessor):
-    """In place of nbgrader's Execute: run, probe, judge, write the marks where nbgrader reads them.
+def graded(path, section, piece, zygote):
+    """Open the notebook at `path` (or what stands for it), repair it, run it in the jail, judge it.
 
-    Every ordinary cell runs first, in order; the hidden questions come last and their outputs are
-    not kept, so that nothing the student's code prints can carry them out.
+    Nothing that a student can do raises; `sandbox.NoJail` and OSError are the machine's.
     """
+    notes, unreadable, notebook = [], False, nbformat.v4.new_notebook()
+    try:
+        notebook, note = opened(Path(path))
+        notes += [note] if note else []
+    except Unreadable as error:
+        notes, unreadable = [str(error)], True
+    notebook = repair(notebook, released(section, piece), notes, unreadable)
+    done = judged(notebook, load(section, piece), notes, unreadable, zygote)
+    LimitOutput().preprocess(done.notebook, {})
+    return done
 
-    cell_timeout = Float(20.0, help="Seconds one cell may take.").tag(config=True)
-    notebook_timeout = Float(90.0, help="Seconds all its cells may take.").tag(config=True)
-    restarts = Integer(3, help="Cells that may kill their process.").tag(config=True)
 
-    def preprocess(self, nb, resources):
-        about = resources["nbgrader"]
-        exercise = load(about["assignment"], about["notebook"])
-        notes = nb.metadata.pop(NOTES, [])
-        unreadable = nb.metadata.pop(UNREADABLE, False)
-        if unreadable:
-            verdicts = {p.grade_id: judge.nothing(p, notes[0], True) for p in exercise.probes}
-            notes = []
-        else:
-            verdicts = self._verdicts(nb, exercise, notes)
-        for cell in nb.cells:
-            grade_id = cell.metadata.get("nbgrader", {}).get("grade_id")
-            if grade_id in verdicts:
-                cell.outputs = _outputs(verdicts[grade_id])
-        nb.cells.insert(0, _summary(verdicts.values(), notes))
-        for verdict in verdicts.values():
-            if verdict.review and not unreadable:  # that was said when the file was opened
-                self.log.warning(
-                    "%s, %s: %s", about["student"], about["notebook"], verdict.sentence
-                )
-        resources[VERDICTS] = verdicts
-        resources[NOTES] = notes
-        return nb, resources
+def judged(nb, exercise, notes, unreadable, zygote):
+    """Run and judge a repaired notebook, in place: the marks stand where nbgrader reads them.
 
-    def _verdicts(self, nb, exercise, notes):
-        if found := refusals.refused_in(nb.cells):
-            library, number = found
-            sentence = (
-                f"Code cell {number} uses `{library}`, which holds the answer: "
-                "write the step yourself and hand in again."
-            )
-            return {p.grade_id: judge.nothing(p, sentence) for p in exercise.probes}
-        hidden = {p.grade_id: p for p in exercise.probes}
-        ordinary = [
-            c
-            for c in nb.cells
-            if c.cell_type == "code"
-            and c.metadata.get("nbgrader", {}).get("grade_id") not in hidden
-        ]
-        seed = _seed(ordinary)
-        with Student(self) as student:
-            for cell in ordinary:
-                student.run(cell)
-                _tidy(cell)
-            notes += student.stops
-            return {p.grade_id: student.verdict(exercise, p, seed) for p in exercise.probes}
+    Every ordinary cell runs first, in order; the hidden questions come last and nothing that is
+    shown meanwhile is kept, so that nothing the student's code prints can carry them out.
+    """
+    stops = []
+    if unreadable:
+        verdicts = {p.grade_id: judge.nothing(p, notes[0], True) for p in exercise.probes}
+    else:
+        verdicts, stops = _verdicts(nb, exercise, zygote)
+    for cell in nb.cells:
+        grade_id = cell.metadata.get("nbgrader", {}).get("grade_id")
+        if grade_id in verdicts:
+            cell.outputs = _outputs(verdicts[grade_id])
+    said = [] if unreadable else notes  # the verdicts say it already
+    nb.cells.insert(0, _summary(verdicts.values(), said + stops))
+    return Graded(nb, verdicts, notes, stops, unreadable)
+
+
+def _verdicts(nb, exercise, zygote):
+    if found := refusals.refused_in(nb.cells):
+        library, number = found
+        sentence = (
+            f"Code cell {number} uses `{library}`, which holds the answer: "
+            "write the step yourself and hand in again."
+        )
+        return {p.grade_id: judge.nothing(p, sentence) for p in exercise.probes}, []
+    hidden = {p.grade_id for p in exercise.probes}
+    ordinary = [
+        c
+        for c in nb.cells
+        if c.cell_type == "code" and c.metadata.get("nbgrader", {}).get("grade_id") not in hidden
+    ]
+    seed = _seed(ordinary)
+    with Student(zygote, exercise) as student:
+        for cell in ordinary:
+            student.run(cell)
+        return {p.grade_id: student.verdict(p, seed) for p in exercise.probes}, student.stops
 
 
 def _seed(cells):
@@ -104,158 +105,174 @@ def _seed(cells):
 
 
 class Student:
-    """One submission's kernel. A cell that kills it is marked, the others are run again."""
+    """One submission in its process. A cell that ends it is marked, the others are run again."""
 
-    def __init__(self, limits):
-        self.limits = limits
-        self.done = []
+    def __init__(self, zygote, exercise):
+        self.zygote, self.exercise, self.limits = zygote, exercise, zygote.limits
+        self.done = []  # (source, seconds) of what came back
         self.stops, self.lost = [], {}  # what is said of cells that did not come back
-        self.restarts = limits.restarts
-        self.left = limits.notebook_timeout
+        self.suspects = set()  # functions that a late cell may have been waiting for
+        self.seconds = self.limits.cell
+        self.restarts = self.limits.restarts
+        self.left = self.limits.notebook
+        self.room = MOST_OUTPUTS
 
     def __enter__(self):
-        self.folder = tempfile.TemporaryDirectory()
-        self.scratch = Path(self.folder.name) / "scratch"
-        self.scratch.mkdir()
-        self._open()
+        self.open = contextlib.ExitStack()
+        self._start()
         return self
 
     def __exit__(self, *_):
-        self._close()
-        self.folder.cleanup()
-
-    def _open(self):
-        for last in False, False, True:  # starting a process can fail on a busy machine
-            try:
-                return self._start()
-            except Exception:
-                if last:
-                    raise
-                self._close()
+        self.open.close()
 
     def _start(self):
-        self.client = NotebookClient(
-            nbformat.v4.new_notebook(),
-            # Sockets in the file system: nothing of the kernel is on the network.
-            km=AsyncKernelManager(
-                kernel_name="python3", transport="ipc", ip=f"{self.folder.name}/socket"
-            ),
-            allow_errors=True,
-            interrupt_on_timeout=False,
-            shutdown_kernel="immediate",
-            extra_arguments=["--HistoryManager.hist_file=:memory:"],
-            resources={"metadata": {"path": str(self.scratch)}},
-        )
-        self.client.reset_execution_trackers()
-        # What a student's code leaves for the next process to start with is not looked for.
-        env = os.environ | {"IPYTHONDIR": f"{self.folder.name}/ipython", "PYTHONNOUSERSITE": "1"}
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        self.session = self.client.setup_kernel(cleanup_kc=True, env=env, **quiet)
-        self.session.__enter__()
-        # A forgotten exit() would end the process between two cells, out of sight.
-        stay = nbformat.v4.new_code_cell("get_ipython().ask_exit = lambda: None")
-        self._execute(stay, self.limits.cell_timeout, store_history=False)
-
-    def _close(self):
-        try:
-            self.session.__exit__(None, None, None)
-        except Exception:  # the process may have left at any moment, and taken its sockets along
-            with contextlib.suppress(Exception):
-                run_sync(self.client.km.shutdown_kernel)(now=True)
-            self.client.km = None
+        self.open.close()
+        self.process = self.open.enter_context(self.zygote.spawn())
 
     def run(self, cell):
         """Run an ordinary cell; its outputs stay in the cell, a stop is written there."""
         if not cell.source.strip():
             return
-        if self.left <= 0:
-            seconds = f"{self.limits.notebook_timeout:g}"
-            self._stop(cell, f"A cell was not run: the notebook's {seconds} seconds were used up.")
-            return
-        if self.restarts < 0:
-            self._stop(cell, "A cell was not run: too many before it ended their process.")
-            return
+        if reason := self._refusal(cell):
+            return self._stop(cell, f"A cell was not run: {reason}")
         began = time.monotonic()
+        seconds = min(self.seconds, self.left)
         try:
-            self._execute(cell, min(self.limits.cell_timeout, self.left))
-            self.done.append(cell.source)
-        except Stopped as stop:
-            self._stop(cell, f"A cell was stopped: {stop}")
-            self.restarts -= 1
-            self._reopen()
-        finally:
-            self.left -= time.monotonic() - began
+            shown = self.process.run(cell.source, seconds)
+            self.done.append((cell.source, seconds))
+            _tidy(cell, shown)
+        except sandbox.Late as late:
+            self._late(cell, late.answer, seconds)
+        except sandbox.Gone as gone:
+            self._stop(cell, f"A cell was stopped: its process ended, {gone}.")
+            self._restart()
+        self.left -= time.monotonic() - began
+        self._within_bounds(cell)
 
-    def _stop(self, cell, reason):
-        cell.outputs = [_error(reason)]
+    def _refusal(self, cell):
+        if self.left <= 0:
+            return f"the notebook's {self.limits.notebook:g} seconds were used up."
+        if self.restarts < 0:
+            return "too many before it ended their process."
+        mentioned = self._mentioned(cell)
+        if self.suspects & mentioned and not defined(cell):
+            names = " or ".join(f"`{name}`" for name in sorted(self.suspects & mentioned))
+            return f"a cell before it waited for {names} in vain."
+        return None
+
+    def _mentioned(self, cell):
+        return set(re.findall(r"\w+", cell.source)) & self.exercise.solves.keys()
+
+    def _late(self, cell, answer, seconds):
+        """Where it heard the interrupt the process lives on, with what the cell has made so far."""
+        self.suspects |= self._mentioned(cell) - defined(cell)
+        reason = f"A cell was stopped: it did not finish within {seconds:g} seconds."
+        self.seconds = self.limits.suspect
+        if answer is None:
+            self._stop(cell, reason)
+            return self._restart()
+        _tidy(cell, answer)
+        self.done.append((cell.source, self.seconds))
+        self._stop(cell, reason, cell.outputs)
+
+    def _stop(self, cell, reason, shown=()):
+        cell.outputs = [*shown, _error(reason)]
         self.stops.append(reason)
         self.lost |= dict.fromkeys(defined(cell), reason)
 
-    def verdict(self, exercise, probe, seed):
+    def _within_bounds(self, cell):
+        self.room -= sum(len(json.dumps(output)) for output in cell.outputs)
+        if self.room < 0:
+            cell.outputs = [_cut(f"more than {MOST_OUTPUTS} characters in this notebook")]
+
+    def verdict(self, probe, seed):
         """Put one function's hidden questions, and have the answers judged."""
-        code = (
-            f"exec(compile({PROBE!r}, '<probe>', 'exec'), _probe := {{'__name__': 'asked'}})\n"
-            f"get_ipython().display_pub.publish(data={{{ANSWERS!r}: "
-            f"_probe['hand_out']({probe.source!r}, globals(), {seed})}}, metadata={{}})"
-        )
-        cell = nbformat.v4.new_code_cell(code)
+        seconds = self.limits.suspect if probe.function in self.suspects else self.limits.cell
         try:
-            self._execute(cell, self.limits.cell_timeout, store_history=False)
-        except Stopped as stop:
-            self._reopen()
-            return judge.nothing(probe, f"`{probe.function}` was asked, but {stop}", review=True)
-        handed_out = next(
-            (
-                o.data[ANSWERS]
-                for o in cell.outputs
-                if o.output_type == "display_data" and ANSWERS in (o.data or {})
-            ),
-            None,
-        )
-        if isinstance(handed_out, list | dict):
-            handed_out = json.dumps(handed_out)
-        verdict = judge.judged(exercise.section, exercise.piece, probe.grade_id, handed_out, seed)
+            answers = self.process.ask(seconds, ask=probe.source, seed=seed)["answers"]
+        except (sandbox.Late, sandbox.Gone, KeyError) as end:
+            why = f"its process ended, {end}."
+            if isinstance(end, sandbox.Late):
+                why = f"it did not finish within {seconds:g} seconds."
+            self._restart()
+            return judge.nothing(probe, f"`{probe.function}` was asked, but {why}", review=True)
+        about = self.exercise.section, self.exercise.piece, probe.grade_id
+        verdict = judge.judged(*about, answers, seed)
         if verdict.earned == 0 and probe.function in self.lost:
             reason = self.lost[probe.function]
             return judge.nothing(probe, f"`{probe.function}` is not there. {reason}", review=True)
         return verdict
 
-    def _execute(self, cell, seconds, store_history=True):
-        self.client.timeout = max(1, round(seconds))
-        self.client.nb.cells = [cell]
-        self.client.reset_execution_trackers()  # a display of an earlier cell is out of reach
-        try:
-            self.client.execute_cell(cell, 0, store_history=store_history)
-        except CellTimeoutError as error:
-            raise Stopped(f"it did not finish within {self.client.timeout} seconds.") from error
-        except DeadKernelError as error:
-            raise Stopped("its process ended: it crashed, ran out of memory or left.") from error
-        except CellControlSignal as error:
-            raise Stopped("its process stopped answering.") from error
-        except Exception as error:  # nbclient trusts what a kernel sends
-            raise Stopped("its process sent messages that nobody can read.") from error
-
-    def _reopen(self):
+    def _restart(self):
         """A fresh process in which the cells that came back before have run again."""
-        self._close()
-        self._open()
+        self.restarts -= 1
+        self._start()
         replay, self.done = self.done, []
-        for number, source in enumerate(replay, start=1):
+        for number, (source, seconds) in enumerate(replay, start=1):
             try:
-                self._execute(nbformat.v4.new_code_cell(source), self.limits.cell_timeout)
-                self.done.append(source)
-            except Stopped:  # it came back before, but not now: do without
+                with contextlib.suppress(sandbox.Late):
+                    self.process.run(source, seconds)
+                self.done.append((source, seconds))
+            except sandbox.Gone:  # it came back before, but not now: do without
                 self.done += replay[number:]
-                self.restarts -= 1
                 if self.restarts >= 0:
-                    self._reopen()
+                    self._restart()
                 return
 
 
-def _tidy(cell):
-    """Keep of a cell's outputs what a page can show, within bounds: a kernel may send anything."""
+class RunAndJudge(NbGraderPreprocessor):
+    """In place of nbgrader's Execute: run in the jail, probe, judge."""
+
+    cell_timeout = Float(sandbox.Limits.cell, help="Seconds one cell may take.").tag(config=True)
+    notebook_timeout = Float(sandbox.Limits.notebook, help="Seconds all its cells may take.").tag(
+        config=True
+    )
+    restarts = Integer(sandbox.Limits.restarts, help="Cells that may end their process.").tag(
+        config=True
+    )
+    memory = Integer(
+        sandbox.Limits.memory, help="Bytes of memory all processes of a submission may use."
+    ).tag(config=True)
+    unsafe = Bool(False, help="Run students' code without a jail where there is none.").tag(
+        config=True
+    )
+
+    def limits(self):
+        chosen = {"cell": self.cell_timeout, "notebook": self.notebook_timeout}
+        chosen |= {"restarts": self.restarts, "memory": self.memory}
+        return sandbox.Limits(**chosen)
+
+    def preprocess(self, nb, resources):
+        about = resources["nbgrader"]
+        exercise = load(about["assignment"], about["notebook"])
+        notes = nb.metadata.pop(NOTES, [])
+        unreadable = nb.metadata.pop(UNREADABLE, False)
+        done = judged(nb, exercise, notes, unreadable, warm(self.limits(), self.unsafe))
+        for verdict in done.verdicts.values():
+            if verdict.review and not unreadable:  # that was said when the file was opened
+                self.log.warning(
+                    "%s, %s: %s", about["student"], about["notebook"], verdict.sentence
+                )
+        resources[VERDICTS] = done.verdicts
+        resources[NOTES] = notes + done.stops
+        return done.notebook, resources
+
+
+@functools.cache
+def warm(limits, unsafe=False):
+    """This process's zygote; raises `sandbox.NoJail` where there can be none."""
+    reason = sandbox.missing()
+    if reason and not unsafe:
+        raise sandbox.NoJail(sandbox.refusal(reason))
+    return sandbox.Zygote(limits, jailed=not reason)
+
+
+def _tidy(cell, shown):
+    """Keep of what a process sent what a page can show, within bounds: it may send anything."""
     room, kept = MOST_OUTPUT, []
-    for output in cell.outputs:
+    outputs = shown.get("outputs")
+    for output in outputs if isinstance(outputs, list) else []:
+        output = output if isinstance(output, dict) else {}
         kind = output.get("output_type")
         if kind == "stream":
             name = "stderr" if output.get("name") == "stderr" else "stdout"
@@ -276,13 +293,16 @@ def _tidy(cell):
             continue
         room -= size
         if room < 0:
-            text = f"[more than {MOST_OUTPUT} characters of output: cut]"
-            kept.append(nbformat.v4.new_output("stream", name="stdout", text=text))
+            kept.append(_cut(f"more than {MOST_OUTPUT} characters"))
             break
         kept.append(new)
     cell.outputs = kept
-    count = cell.get("execution_count")
+    count = shown.get("count")
     cell.execution_count = count if type(count) is int and count >= 0 else None
+
+
+def _cut(what):
+    return nbformat.v4.new_output("stream", name="stdout", text=f"[{what} of output: cut]")
 
 
 def _text(text):

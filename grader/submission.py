@@ -4,6 +4,8 @@ Nothing of the student's is lost: cells keep their order, answers whose metadata
 renamed are known by their content, and every repair leaves a note for the teacher.
 """
 
+import copy
+import functools
 import json
 import re
 from pathlib import Path
@@ -11,6 +13,7 @@ from pathlib import Path
 import nbformat
 from nbconvert.exporters import NotebookExporter
 from nbgrader.preprocessors import NbGraderPreprocessor
+from nbgrader.utils import compute_checksum
 
 from grader.build import ensure_gradebook
 from grader.exercise import HIDDEN_BEGIN, ROOT
@@ -45,7 +48,7 @@ class Unreadable(ValueError):
 
 def opened(path):
     """The notebook at `path`, or one beside it that is plainly the same exercise, and a note."""
-    if path.exists():
+    if path.is_symlink() or path.exists():
         return _read(path), None
     template = released(path.parent.name, path.stem)
     expected = {p.name for p in (ROOT / "exercises" / path.parent.name).glob("*.ipynb")}
@@ -76,6 +79,8 @@ def defined(cell):
 
 def _read(path):
     try:
+        if path.is_symlink() or not path.is_file():  # it may lead anywhere, or never end
+            raise Unreadable(f"{path.name} is no file of its own, but a link, a pipe or a folder.")
         if path.stat().st_size > MOST_BYTES:
             raise Unreadable(f"{path.name} is larger than {MOST_BYTES // 10**6} MB.")
         text = path.read_text(encoding="utf-8", errors="replace")
@@ -141,14 +146,16 @@ def _attachments(found):
     }
 
 
+@functools.cache
 def released(section, piece):
-    """The exercise as students got it, its locked cells whole."""
+    """The exercise as students got it, its locked cells whole, as nbgrader's gradebook has them."""
     release = nbformat.read(ROOT / "exercises" / section / f"{piece}.ipynb", as_version=4)
     whole = nbformat.read(ROOT / "solutions" / section / f"{piece}.ipynb", as_version=4)
     sources = {c["id"]: c.source for c in whole.cells}
     for cell in release.cells:
         if "nbgrader" in cell.metadata and not _is_answer(cell):
             cell.source = sources[cell["id"]]
+            cell.metadata.nbgrader["checksum"] = compute_checksum(cell)
     return release
 
 
@@ -220,7 +227,7 @@ def _restored(cell, source_cell):
     make = {"code": nbformat.v4.new_code_cell, "markdown": nbformat.v4.new_markdown_cell}
     answer = _is_answer(source_cell)
     new = make[source_cell.cell_type](cell.source if answer else source_cell.source)
-    new.metadata.update(source_cell.metadata)
+    new.metadata.update(copy.deepcopy(source_cell.metadata))
     if answer and new.cell_type == cell.cell_type and "attachments" in cell:
         new["attachments"] = cell["attachments"]
     new["id"] = source_cell["id"]

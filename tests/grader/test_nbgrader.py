@@ -235,7 +235,7 @@ DISHONEST = {
         says="stopped with RecursionError",
     ),
     "huge": sgd(inside("np.zeros((10**7, 10**6))"), 0, says="stopped with"),
-    "input": sgd(inside("input()"), 0, says="stopped with an exception"),
+    "input": sgd(inside("input()"), 0, says="stopped with EOFError"),
     "optlib": sgd(with_cells("import optlib"), 0, 0, says="uses optlib, which holds the answer"),
     "torch-optim": sgd(
         inside("import torch; torch.optim.SGD([torch.zeros(1)], lr=lr)"),
@@ -262,8 +262,16 @@ DISHONEST = {
             "\n    return w",
         ),
         0,
-        says="sgd_step",
-        logs="handed out something unreadable",
+        says="sgd_step goes wrong on",
+    ),
+    "forges-an-answer": sgd(
+        solved(
+            f"import json, os\ndef sgd_step(w, g, lr):\n"
+            f"    line = json.dumps({{'answers': {FAKE!r}, 'outputs': [], 'to': 4}})\n"
+            "    [os.write(fd, line.encode() + b'\\n') for fd in range(3, 6)]\n    return w"
+        ),
+        0,
+        says="it sent what nobody",
         review=("sgd_step",),
     ),
     "leaks": sgd(
@@ -398,21 +406,13 @@ MACHINE = {
     "exits-often": sgd(
         with_cells(*["import os; os._exit(1)"] * 6, where=-1), says="A cell was not run"
     ),
+    "loop-after-answer": sgd(solved(STEP + "\nwhile True: pass"), says="did not finish within"),
     "loop-in-answer": sgd(
-        solved(STEP + "\nwhile True: pass"),
+        solved(STEP + "\nsum(iter(int, 1))"),
         0,
         says="sgd_step is not there. A cell was stopped: it did not finish",
         logs="sgd_step` is not there. A cell was stopped: it did not finish",
         review=BOTH[:1],
-    ),
-    "bad-messages": sgd(
-        with_cells(
-            "k = get_ipython().kernel\n"
-            "k.session.send(k.iopub_socket, 'display_data', {'data': None, 'metadata': 7}, "
-            "parent=k.get_parent())",
-            "k.session.send(k.iopub_socket, 'execute_result', {}, parent=k.get_parent())",
-            where=-1,
-        )
     ),
 }
 CLASSES = [HONEST, DISHONEST | FILES, MACHINE, STRUCTURE]

@@ -4,7 +4,6 @@ import json
 
 import nbformat
 import pytest
-from nbformat import NotebookNode
 
 from grader import refusals, run
 
@@ -17,24 +16,28 @@ BAD = [
     {"output_type": "error", "ename": 1, "evalue": None, "traceback": "text"},
     {"output_type": "comm_open"},
     {},
+    None,
+    ["output_type"],
 ]
 
 
-def tidied(outputs, **more):
-    cell = nbformat.v4.new_code_cell("1", **more)
-    cell.outputs = [NotebookNode(o) for o in outputs]
-    run._tidy(cell)
+def tidied(outputs, count=None):
+    cell = nbformat.v4.new_code_cell("1")
+    run._tidy(cell, {"outputs": outputs, "count": count})
     return cell
 
 
 def test_whatever_a_process_sends_becomes_a_valid_notebook():
-    cell = tidied(BAD)
-    cell["execution_count"] = "many"
-    run._tidy(cell)
+    cell = tidied(BAD, "many")
     notebook = nbformat.v4.new_notebook(cells=[cell])
     nbformat.validate(notebook)
     text = json.dumps(notebook, ensure_ascii=False).encode("utf-8").decode()
     assert "alert" not in text and "\x00" not in text and "a?b" in text
+
+
+@pytest.mark.parametrize("outputs", [None, 7, "text", {"output_type": "stream"}])
+def test_outputs_that_are_no_list_are_none(outputs):
+    assert tidied(outputs).outputs == []
 
 
 def test_long_outputs_are_cut():
