@@ -102,32 +102,53 @@ def _rows(probe, right, told, earns):
 
 
 @functools.cache
+def _aspects(source):
+    return asked.aspects(source)
+
+
+@functools.cache
 def _settings(source):
-    return [asked.settings(aspect) for aspect in asked.aspects(source)]
+    return [asked.settings(aspect) for aspect in _aspects(source)]
 
 
 @functools.cache
 def right_answers(section, piece, grade_id, seed):
-    exercise = load(section, piece)
-    return _own_answers(exercise, grade_id, exercise.namespace(), seed)
+    return list(_own_answers(section, piece, grade_id, seed))
 
 
 @functools.cache
 def mistaken_answers(section, piece, grade_id, seed):
     """For each known mistake of the function: the mistake and the answers it gives."""
-    exercise = load(section, piece)
     function = grade_id.removesuffix("_hidden")
     return [
-        (m, _own_answers(exercise, grade_id, exercise.namespace(function, m.source), seed))
-        for m in exercise.mistakes
+        (m, Coming(_own_answers(section, piece, grade_id, seed, m.source)))
+        for m in load(section, piece).mistakes
         if m.function == function
     ]
 
 
-def _own_answers(exercise, grade_id, namespace, seed):
+class Coming:
+    """A sequence whose items are computed when they are looked at."""
+
+    def __init__(self, items):
+        self.items, self.there = items, []
+
+    def __getitem__(self, index):
+        while len(self.there) <= index:
+            try:
+                self.there.append(next(self.items))
+            except StopIteration:
+                raise IndexError(index) from None
+        return self.there[index]
+
+
+def _own_answers(section, piece, grade_id, seed, answer=None):
+    """What the right answer, or another one in its place, answers to each aspect in turn."""
+    exercise = load(section, piece)
     source = next(p.source for p in exercise.probes if p.grade_id == grade_id)
-    handed_out = json.loads(asked.hand_out(source, namespace, seed))
-    return [answer | {"values": [_leaves(v) for v in answer["values"]]} for answer in handed_out]
+    namespace = exercise.namespace(grade_id.removesuffix("_hidden") if answer else None, answer)
+    for told in asked.answers_to(_aspects(source), namespace, seed):
+        yield told | {"values": [_leaves(value) for value in told["values"]]}
 
 
 def decoded(handed_out, right):
@@ -224,12 +245,16 @@ def same(given, right, settings, nan=False):
 def named(section, piece, grade_id, given, told, seed):
     """The known mistake that gives these answers, and whether it gives all of them; or None."""
     failing = [i for i, t in enumerate(told) if not t["agrees"]]
+    others = [i for i, t in enumerate(told) if t["agrees"]]
     nearest = None
     for mistake, answers in mistaken_answers(section, piece, grade_id, seed):
-        equal = [agree(g, m, t, nan=True) for g, m, t in zip(given, answers, told)]
-        if all(equal):
+        # Most mistakes differ at the first look: what they answer besides is never computed.
+        equal = (agree(given[i], answers[i], told[i], nan=True) for i in failing)
+        if not all(equal):
+            continue
+        if all(agree(given[i], answers[i], told[i], nan=True) for i in others):
             return mistake, True
-        if nearest is None and all(equal[i] for i in failing) and _says_something(given, failing):
+        if nearest is None and _says_something(given, failing):
             nearest = mistake, False
     return nearest
 

@@ -22,10 +22,13 @@ def answers(source, student, seed):
     Each has `aspect`, `points`, `values` (encoded), `changed` (arguments changed in place),
     `raised` (the type of the exception that ended it, or None), `missing` (a name not defined).
     """
-    out = []
-    for index, aspect in enumerate(aspects(source)):
-        out.append(_ask(aspect, student, np.random.default_rng([seed, index])))
-    return out
+    return list(answers_to(aspects(source), student, seed))
+
+
+def answers_to(asked, student, seed):
+    """The same one by one: an aspect is put when its answer is wanted."""
+    for index, aspect in enumerate(asked):
+        yield _ask(aspect, student, np.random.default_rng([seed, index]))
 
 
 def aspects(source):
