@@ -37,7 +37,7 @@ MOST_OUTPUT = 1_000_000  # characters of one cell's outputs that are kept
 MOST_FRAMES = 40  # of a traceback that is shown with the lines around each
 WATCH = 0.02  # seconds between two looks at how much memory is in use
 NEW_MOUNTS, NEW_IPC, NEW_USER, NEW_PROCESSES = 0x20000, 0x8000000, 0x10000000, 0x20000000
-NO_SUID, NO_DEVICES = 2, 4
+READ_ONLY, NO_SUID, NO_DEVICES, REMOUNT, BIND = 1, 2, 4, 32, 4096
 DUMPABLE, NO_NEW_PRIVILEGES = 4, 38
 NOBODY = 65534
 # What no exercise needs, and ways out of jails have been found through.
@@ -239,7 +239,7 @@ def enclose(about):
             os.setgroups([])
             os.setresgid(NOBODY, NOBODY, NOBODY)
             os.setresuid(about["uid"], about["uid"], about["uid"])
-            _call(libc.prctl, DUMPABLE, 1, 0, 0, 0)  # or the maps below belong to root
+        _call(libc.prctl, DUMPABLE, 1, 0, 0, 0)  # or the maps below belong to root
         uid, gid = os.getuid(), os.getgid()
         _call(libc.unshare, NEW_USER | NEW_MOUNTS | NEW_IPC | NEW_PROCESSES)
         maps = {"setgroups": "deny", "uid_map": f"{uid} {uid} 1", "gid_map": f"{gid} {gid} 1"}
@@ -247,6 +247,10 @@ def enclose(about):
         for name, text in (maps | {"oom_score_adj": "1000"}).items():
             with open(f"/proc/self/{name}", "w") as file:
                 file.write(text)
+        # What one student left there the next would find.
+        flags = REMOUNT | BIND | READ_ONLY | NO_SUID | NO_DEVICES
+        for path in b"/tmp", b"/dev":
+            _call(libc.mount, None, path, None, flags, None)
         for path in (*about["masked"], "/proc"):
             _tmpfs(path, "size=0,mode=555")
         _tmpfs("/dev/shm", "size=16m,mode=1777")
