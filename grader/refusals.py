@@ -1,6 +1,8 @@
 """Answers that import the answer: found in the source before anything runs, refused by name."""
 
 import ast
+import functools
+from dataclasses import dataclass
 
 from IPython.core.inputtransformer2 import TransformerManager
 
@@ -20,15 +22,42 @@ IMPORTERS = {"__import__", "import_module", "find_spec", "run_module", "run_path
 RUNNERS = {"exec", "eval", "compile", "run_cell", "run_line_magic", "run_cell_magic", "system"}
 
 
+@functools.lru_cache(maxsize=4000)  # most cells of a class are the exercise's own
 def refused(source):
     """The first refused library that a cell's source imports or uses, as it is known; or None."""
+    cell = _read(source)
+    return cell and _used(cell, _aliases(cell.bindings))
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What matters of a cell that parses, in the order of `ast.walk`."""
+
+    bindings: tuple  # imports and assignments
+    uses: tuple  # whatever can name a library
+
+
+@functools.lru_cache(maxsize=4000)
+def _read(source):
     try:
-        tree = _parsed(source)
+        nodes = list(ast.walk(_parsed(source)))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None  # what does not parse does not run
-    aliases = _aliases(tree)
-    for node in ast.walk(tree):
-        for name in _names(node, aliases):
+    uses = ast.Import | ast.ImportFrom | ast.Attribute | ast.Name | ast.Subscript | ast.Call
+    bindings = ast.Import | ast.ImportFrom | ast.Assign
+    return Cell(
+        tuple(node for node in nodes if isinstance(node, bindings)),
+        tuple(node for node in nodes if isinstance(node, uses)),
+    )
+
+
+def _used(cell, aliases):
+    for node in cell.uses:
+        try:
+            names = list(_names(node, aliases))
+        except RecursionError:  # a chain of a thousand dots
+            continue
+        for name in names:
             if library := _library(name):
                 return library
     return None
@@ -52,10 +81,10 @@ def _library(name):
     return "torch.optim" if name.startswith(("torch._fused_", "torch._foreach_adam")) else None
 
 
-def _aliases(tree):
+def _aliases(bindings):
     """Local name -> dotted name, for imports and for plain assignments such as `t = torch`."""
     aliases = {}
-    for node in ast.walk(tree):
+    for node in bindings:
         if isinstance(node, ast.Import):
             for a in node.names:
                 first = a.name.split(".")[0]
@@ -63,12 +92,19 @@ def _aliases(tree):
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             for a in node.names:
                 aliases[a.asname or a.name] = f"{node.module}.{a.name}"
-    for node in ast.walk(tree):
-        if not isinstance(node, ast.Assign) or not (source := _dotted(node.value, aliases)):
+    for node in bindings:
+        if not isinstance(node, ast.Assign) or not (source := _source(node, aliases)):
             continue
         if source.split(".")[0] in {v.split(".")[0] for v in aliases.values()}:
             aliases |= {t.id: source for t in node.targets if isinstance(t, ast.Name)}
     return aliases
+
+
+def _source(assignment, aliases):
+    try:
+        return _dotted(assignment.value, aliases)
+    except RecursionError:
+        return None
 
 
 def _dotted(node, aliases):
@@ -125,16 +161,14 @@ def refused_in(cells):
     for number, source in codes:
         if library := refused(source):
             return library, number
-    together, bounds = [], []
+    seen, bindings, aliases = [], [], {}
     for number, source in codes:
-        try:
-            _parsed(source)
-        except (SyntaxError, ValueError, RecursionError, MemoryError):
+        if (cell := _read(source)) is None:
             continue
-        together.append(source)
-        bounds.append(number)
-    # Cell by cell, so that the cell can be named; all at once where that would take for ever.
-    for last in range(1, len(together) + 1) if len(together) <= 100 else [len(together)]:
-        if library := refused("\n".join(together[:last])):
-            return library, bounds[last - 1]
+        seen.append(cell)
+        bindings += cell.bindings
+        before, aliases = aliases, _aliases(bindings)
+        for other in [cell] if aliases == before else seen:  # a new name counts in all of them
+            if library := _used(other, aliases):
+                return library, number
     return None
