@@ -17,6 +17,7 @@ from traitlets import Bool, Float, Integer
 
 from grader import judge, refusals, sandbox
 from grader.exercise import load
+from grader.judge_picture import picture
 from grader.submission import NOTES, UNREADABLE, Unreadable, defined, opened, released, repair
 
 VERDICTS = "verdicts"
@@ -71,7 +72,9 @@ def judged(nb, exercise, notes, unreadable, zygote):
     for cell in nb.cells:
         grade_id = cell.metadata.get("nbgrader", {}).get("grade_id")
         if grade_id in verdicts:
-            cell.outputs = _outputs(verdicts[grade_id])
+            verdict = verdicts[grade_id]
+            drawn = picture(exercise.section, exercise.piece, grade_id, verdict.mistake)
+            cell.outputs = _outputs(verdict, drawn)
     said = [] if unreadable else notes  # the verdicts say it already
     nb.cells.insert(0, _summary(verdicts.values(), said + stops))
     return Graded(nb, verdicts, notes, stops, unreadable)
@@ -92,10 +95,11 @@ def _verdicts(nb, exercise, zygote):
         if c.cell_type == "code" and c.metadata.get("nbgrader", {}).get("grade_id") not in hidden
     ]
     seed = _seed(ordinary)
-    with Student(zygote, exercise) as student:
+    with Student(zygote, exercise.solves) as student:
         for cell in ordinary:
             student.run(cell)
-        return {p.grade_id: student.verdict(p, seed) for p in exercise.probes}, student.stops
+        verdicts = {p.grade_id: student.verdict(exercise, p, seed) for p in exercise.probes}
+        return verdicts, student.stops
 
 
 def _seed(cells):
@@ -107,8 +111,8 @@ def _seed(cells):
 class Student:
     """One submission in its process. A cell that ends it is marked, the others are run again."""
 
-    def __init__(self, zygote, exercise):
-        self.zygote, self.exercise, self.limits = zygote, exercise, zygote.limits
+    def __init__(self, zygote, functions):
+        self.zygote, self.functions, self.limits = zygote, set(functions), zygote.limits
         self.done = []  # (source, seconds) of what came back
         self.stops, self.lost = [], {}  # what is said of cells that did not come back
         self.suspects = set()  # functions that a late cell may have been waiting for
@@ -161,7 +165,7 @@ class Student:
         return None
 
     def _mentioned(self, cell):
-        return set(re.findall(r"\w+", cell.source)) & self.exercise.solves.keys()
+        return set(re.findall(r"\w+", cell.source)) & self.functions
 
     def _late(self, cell, answer, seconds):
         """Where it heard the interrupt the process lives on, with what the cell has made so far."""
@@ -185,7 +189,7 @@ class Student:
         if self.room < 0:
             cell.outputs = [_cut(f"more than {MOST_OUTPUTS} characters in this notebook")]
 
-    def verdict(self, probe, seed):
+    def verdict(self, exercise, probe, seed):
         """Put one function's hidden questions, and have the answers judged."""
         seconds = self.limits.suspect if probe.function in self.suspects else self.limits.cell
         try:
@@ -196,7 +200,7 @@ class Student:
                 why = f"it did not finish within {seconds:g} seconds."
             self._restart()
             return judge.nothing(probe, f"`{probe.function}` was asked, but {why}", review=True)
-        about = self.exercise.section, self.exercise.piece, probe.grade_id
+        about = exercise.section, exercise.piece, probe.grade_id
         verdict = judge.judged(*about, answers, seed)
         if verdict.earned == 0 and probe.function in self.lost:
             reason = self.lost[probe.function]
@@ -261,10 +265,7 @@ class RunAndJudge(NbGraderPreprocessor):
 @functools.cache
 def warm(limits, unsafe=False):
     """This process's zygote; raises `sandbox.NoJail` where there can be none."""
-    reason = sandbox.missing()
-    if reason and not unsafe:
-        raise sandbox.NoJail(sandbox.refusal(reason))
-    return sandbox.Zygote(limits, jailed=not reason)
+    return sandbox.ready(limits, unsafe)
 
 
 def _tidy(cell, shown):
@@ -315,7 +316,7 @@ def _error(reason):
     return nbformat.v4.new_output("error", ename="Stopped", evalue=reason, traceback=[reason])
 
 
-def _outputs(verdict):
+def _outputs(verdict, drawn=""):
     """What nbgrader keeps for a hidden cell: the sentence for people, one number for the mark."""
     rows = "".join(
         f"<tr><td style='text-align:left'>{html.escape(a.name)}</td>"
@@ -323,7 +324,7 @@ def _outputs(verdict):
         for a in verdict.aspects
     )
     table = f"<table><tr><th>aspect</th><th>marks</th></tr>{rows}</table>" if rows else ""
-    shown = f"<p><strong>{_code(verdict.sentence)}</strong></p>{table}"
+    shown = f"<p><strong>{_code(verdict.sentence)}</strong></p>{table}{drawn}"
     plain = verdict.sentence + "".join(
         f"\n{a.name}: {a.earned:g} of {a.points:g}" for a in verdict.aspects
     )

@@ -28,8 +28,9 @@ SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc/ld.so.cache
 OURS = ("optlib", "grader")
 ANSWERS = ("torch.optim", "torch.distributed.optim", "sklearn.neural_network")
 ENVIRONMENT = {
-    "HOME": SCRATCH, "TMPDIR": SCRATCH, "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "IPYTHONDIR": "/tmp/ipython",
-    "MPLCONFIGDIR": "/tmp/matplotlib", "MPLBACKEND": "agg", "PYTHONHASHSEED": "0",
+    "HOME": SCRATCH, "TMPDIR": SCRATCH, "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8",
+    "IPYTHONDIR": "/tmp/ipython", "MPLCONFIGDIR": "/tmp/matplotlib", "MPLBACKEND": "agg",
+    "PYTHONHASHSEED": "0",
     "PYTHONDONTWRITEBYTECODE": "1", "PYTHONNOUSERSITE": "1", "NBGRADER_EXECUTION": "autograde",
     "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1",
 }  # fmt: skip
@@ -89,15 +90,33 @@ class Limits:
 
 def missing():
     """What this machine lacks for a jail, in a sentence; None where there is one."""
-    if sys.platform != "linux":
-        return f"{sys.platform} has no namespaces: grade on Linux, in a container or under WSL"
-    if not shutil.which("bwrap"):
-        return "bubblewrap is not installed (Debian, Ubuntu: apt install bubblewrap)"
     try:
         with Zygote() as zygote, zygote.spawn():
             return None
     except NoJail as error:
-        return f"this machine does not let bubblewrap build one ({error})"
+        return str(error)
+
+
+def ready(limits=None, unsafe=False):
+    """A warm zygote that has shown that it works; raises `NoJail`, or does without if `unsafe`."""
+    zygote = Zygote(limits)
+    try:
+        with zygote.spawn():
+            return zygote
+    except NoJail as error:
+        zygote.stop()
+        if not unsafe:
+            raise NoJail(refusal(error)) from error
+        return Zygote(limits, jailed=False)
+
+
+def _lacking():
+    """What is seen to be missing without a try; None where nothing is."""
+    if sys.platform != "linux":
+        return f"{sys.platform} has no namespaces: grade on Linux, in a container or under WSL"
+    if not shutil.which("bwrap"):
+        return "bubblewrap is not installed (Debian, Ubuntu: apt install bubblewrap)"
+    return None
 
 
 def refusal(reason):
@@ -203,6 +222,8 @@ class Zygote:
         if self.process and self.process.poll() is None:
             return
         self.stop()
+        if self.jailed and (reason := _lacking()):
+            raise NoJail(reason)
         self.control, theirs = socket.socketpair()
         self.control.settimeout(START)
         self.errors = tempfile.TemporaryFile()  # noqa: SIM115
@@ -211,7 +232,7 @@ class Zygote:
         if self._receive() != b"ready":
             complaint = self._complaint()
             self.stop()
-            raise NoJail(complaint)
+            raise NoJail(f"this machine does not let bubblewrap build one ({complaint})")
 
     def _popen(self, number, theirs):
         pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": self.errors}
@@ -260,7 +281,8 @@ class Zygote:
                 return Process(self, pids, ours)
             ours.close()
             self.stop()
-        raise NoJail(pids.get("error", "no process could be started"))
+        complaint = pids.get("error", "no process could be started")
+        raise NoJail(f"this machine does not let one be built ({complaint})")
 
     def _about(self):
         limits = self.limits.rlimits()

@@ -113,8 +113,8 @@ ATTACKS = {
     "writes to every descriptor": (
         OWN,
         INSIDE.format(
-            f"line = b'{{\"answers\": \"[{FULL}]\", \"to\": 9}}\\n'\n"
-            "    for fd in range(256):\n        with contextlib.suppress(OSError): os.write(fd, line)"
+            f"x = b'{{\"answers\": \"[{FULL}]\", \"to\": 9}}\\n'\n"
+            "    for fd in range(256):\n        with contextlib.suppress(OSError): os.write(fd, x)"
         ),
     ),
     "closes every descriptor": (OWN, INSIDE.format("os.closerange(0, 256)")),
