@@ -44,10 +44,10 @@ def main(section, root=ROOT, db_url=None, out=None):
     folder = Path(out) if out else course.root / "reports"
     folder.mkdir(parents=True, exist_ok=True)
     page, table = folder / f"{section}.html", folder / f"{section}.csv"
-    print(terminal(about, shutil.get_terminal_size().columns))
     page.write_text(html(about), encoding="utf-8")
     with open(table, "w", encoding="utf-8", newline="") as file:
         write_csv(about, file)
+    print(terminal(about, shutil.get_terminal_size().columns))
     print(f"\nThe page: {os.path.relpath(page)}\nThe table for the LMS: {os.path.relpath(table)}")
     return 0
 
@@ -125,7 +125,7 @@ def _answers(course, section, students):
 
 
 def _time(stamp):
-    return datetime.datetime.fromtimestamp(stamp).astimezone().strftime("%Y-%m-%d %H:%M UTC%z")
+    return datetime.datetime.fromtimestamp(stamp).astimezone().strftime("%Y-%m-%d %H:%M %Z")
 
 
 def _span(times):

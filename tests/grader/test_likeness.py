@@ -151,7 +151,7 @@ def test_a_copied_written_answer_is_found(tmp_path):
 
 def test_copied_cells_of_ones_own_are_found(tmp_path):
     own = [
-        "found = []\nfor rate in np.logspace(-4, 0, 9):\n    w = np.ones(3)\n    found.append(w @ w)",
+        "found = []\nfor rate in np.logspace(-4, 0, 9):\n    found.append(rate * 3)",
         "plt.loglog(np.logspace(-4, 0, 9), found)\nplt.title('which rate')",
     ]
     theirs = a_class() | {n: graded(None, prose(n), own, ["A try of mine."]) for n in "xy"}
