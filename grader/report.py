@@ -168,7 +168,7 @@ def counted(count, name):
 
 
 def percent(share):
-    return f"{100 * share:.0f} %"
+    return "-" if share is None else f"{100 * share:.0f} %"
 
 
 # The page

@@ -198,7 +198,7 @@ class Share:
     @property
     def share(self):
         asked = (self.asked - self.waiting) * self.points
-        return self.earned / asked if asked else 0.0
+        return self.earned / asked if asked else None  # nobody is marked yet
 
     def add(self, earned):
         self.asked += 1

@@ -9,6 +9,7 @@ import json
 import random
 import re
 import shutil
+import sqlite3
 from dataclasses import asdict, dataclass, field
 from html.parser import HTMLParser
 
@@ -326,6 +327,20 @@ def test_a_mark_that_a_person_gave_settles_what_was_asked(course, tmp_path):
     assert rows["damaged"].total == 18
 
 
+def test_what_plain_nbgrader_marked_is_reported_too(course, tmp_path):
+    shutil.copy(course.root / "gradebook.db", tmp_path / "gradebook.db")
+    shutil.copytree(course.root / "submitted", tmp_path / "submitted")
+    with sqlite3.connect(tmp_path / "gradebook.db") as db:
+        db.execute("DELETE FROM grader_outcome")
+    about = report.gathered(Course(tmp_path), SECTION)
+    rows = {row.student: row for row in about["rows"]}
+    assert rows["right2"].total == 22.5
+    assert rows["loop"].marks["sgd"].state == "needs a person"
+    assert rows["loop"].marks["sgd"].reason == "To be looked at again: sgd_step_hidden."
+    assert rows["broken"].marks["adam"].state == "not graded"
+    assert report.html(about) and report.terminal(about)
+
+
 # The page
 
 
@@ -404,6 +419,30 @@ def test_light_and_dark_and_narrow(page):
     assert "prefers-color-scheme: dark" in page
     assert 'name="viewport" content="width=device-width, initial-scale=1"' in page
     assert '<meta name="color-scheme" content="light dark">' in page
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("width", [390, 1200])
+@pytest.mark.parametrize(
+    "scheme, paper", [("light", "rgb(255, 255, 255)"), ("dark", "rgb(20, 23, 27)")]
+)
+def test_the_page_in_a_browser(chromium, page, tmp_path, width, scheme, paper):
+    (tmp_path / "report.html").write_text(page, encoding="utf-8")
+    tab = chromium.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
+    asked, complaints = [], []
+    tab.on("request", lambda request: asked.append(request.url))
+    tab.on("console", lambda message: complaints.append(message.text))
+    tab.goto((tmp_path / "report.html").as_uri())
+    tab.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    assert len(asked) == 1 and complaints == []
+    assert tab.evaluate("getComputedStyle(document.body).backgroundColor") == paper
+    assert tab.evaluate("document.documentElement.scrollWidth") == width
+    cut = tab.evaluate(
+        "[...document.querySelectorAll('td, th')].filter(c => c.scrollWidth > c.clientWidth + 1"
+        " && c.clientWidth > 1 && getComputedStyle(c).display != 'inline').length"
+    )
+    assert cut == 0
+    tab.close()
 
 
 def test_letters_that_act_on_the_reader_are_replaced():
