@@ -174,16 +174,18 @@ def content(path):
         number = os.open(path, READ)  # a pipe must not hang us, and a link may lead anywhere
     except (OSError, ValueError):
         return None
-    with os.fdopen(number, "rb") as file:
+    try:
         about = os.fstat(number)
         if not stat.S_ISREG(about.st_mode):
             return None
         if about.st_size > MOST_BYTES:
             return about.st_size
-        try:
+        with open(number, "rb", closefd=False) as file:
             return file.read(MOST_BYTES)
-        except OSError:
-            return None
+    except OSError:
+        return None
+    finally:
+        os.close(number)
 
 
 def laid_out(files, folder):
