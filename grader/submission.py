@@ -105,14 +105,14 @@ def _read(path):
     if len(cells) > MOST_CELLS:
         raise Unreadable(f"{path.name} has more than {MOST_CELLS} cells.")
     # Rebuilt from the parts we know, so that nothing odd travels further.
-    cells = [c for c in map(_rebuilt, cells) if c is not None]
+    cells = [c for c in map(_rebuilt, cells, range(len(cells))) if c is not None]
     if sum(len(c.source) for c in cells if c.cell_type == "code") > MOST_CODE:
         raise Unreadable(f"{path.name} has more than {MOST_CODE // 10**6} MB of code.")
     _unique_ids(cells)
     return nbformat.v4.new_notebook(cells=cells)
 
 
-def _rebuilt(cell):
+def _rebuilt(cell, number):
     if not isinstance(cell, dict):
         return None
     source = cell.get("source", "")
@@ -123,7 +123,9 @@ def _rebuilt(cell):
     # Null bytes and lone surrogates can be neither run nor written.
     source = source.replace("\x00", "").encode("utf-8", "replace").decode("utf-8")
     make = {"code": nbformat.v4.new_code_cell, "raw": nbformat.v4.new_raw_cell}
-    new = make.get(cell.get("cell_type"), nbformat.v4.new_markdown_cell)(source)
+    kind = cell.get("cell_type")
+    kind = kind if isinstance(kind, str) else "markdown"
+    new = make.get(kind, nbformat.v4.new_markdown_cell)(source)
     metadata = cell.get("metadata")
     grading = metadata.get("nbgrader") if isinstance(metadata, dict) else None
     if isinstance(grading, dict) and isinstance(grading.get("grade_id"), str):
@@ -131,8 +133,8 @@ def _rebuilt(cell):
     if new.cell_type == "markdown" and (pictures := _attachments(cell.get("attachments"))):
         new["attachments"] = pictures
     identity = cell.get("id")
-    if isinstance(identity, str) and re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", identity):
-        new["id"] = identity
+    known = isinstance(identity, str) and re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", identity)
+    new["id"] = identity if known else f"cell-{number}"  # nbformat would draw one anew each time
     return new
 
 

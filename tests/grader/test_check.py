@@ -83,7 +83,15 @@ def test_the_command(tmp_path):
 
 def test_the_magic_takes_what_was_run(tmp_path):
     """In a real kernel, as a student would."""
-    cells = ["%load_ext grader", "%check", UPHILL, STEP, "%check sgd_step", "%check nothing"]
+    cells = [
+        "%load_ext grader",
+        "%check",
+        "import numpy as np",
+        UPHILL,
+        STEP,
+        "%check sgd_step",
+        "%check nothing",
+    ]
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in cells])
     nbformat.write(notebook, tmp_path / "mine.ipynb")
     command = [sys.executable, "-m", "nbconvert", "--to", "notebook", "--execute", "--stdout"]
@@ -92,9 +100,9 @@ def test_the_magic_takes_what_was_run(tmp_path):
     cells = nbformat.reads(done.stdout, as_version=4).cells
     outputs = ["".join(o.get("text", "") for o in c.outputs) for c in cells]
     assert "Run the cells with your answers first" in outputs[1]
-    assert "holds  sgd_step: walks downhill" in outputs[4]
-    assert "minibatch_gradient" not in outputs[4]
-    assert "There is no check of 'nothing'" in outputs[5]
+    assert "holds  sgd_step: walks downhill" in outputs[5]
+    assert "minibatch_gradient" not in outputs[5]
+    assert "There is no check of 'nothing'" in outputs[6]
 
 
 def test_without_a_jail_it_goes_on_and_says_so(tmp_path, capsys, monkeypatch):
