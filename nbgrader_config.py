@@ -22,7 +22,7 @@ c.CourseDirectory.ignore = [".ipynb_checkpoints", "*.pyc", "__pycache__", "*.py"
 c.ClearSolutions.code_stub = {"python": "# YOUR ANSWER HERE\nraise NotImplementedError"}
 c.ClearSolutions.text_stub = "YOUR ANSWER HERE"
 
-c.Autograde.exporter_class = "grader.submission.SubmissionExporter"
+c.Autograde.exporter_class = "grader.run.JailedExporter"
 c.Autograde.pre_convert_hook = "grader.submission.complete"
 c.Autograde.sanitize_preprocessors = [
     "grader.submission.Repair",

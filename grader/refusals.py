@@ -1,8 +1,8 @@
 """Answers that import the answer: found in the source before anything runs, refused by name."""
 
 import ast
-import warnings
 import functools
+import warnings
 from dataclasses import dataclass
 
 from IPython.core.inputtransformer2 import TransformerManager

@@ -12,13 +12,23 @@ from pathlib import Path
 
 import nbformat
 from nbgrader.api import Gradebook
+from nbgrader.converters.base import NbGraderException
 from nbgrader.preprocessors import LimitOutput, NbGraderPreprocessor
 from traitlets import Bool, Float, Integer
 
 from grader import judge, refusals, sandbox
 from grader.exercise import load
 from grader.judge_picture import picture
-from grader.submission import NOTES, UNREADABLE, Unreadable, defined, opened, released, repair
+from grader.submission import (
+    NOTES,
+    UNREADABLE,
+    SubmissionExporter,
+    Unreadable,
+    defined,
+    opened,
+    released,
+    repair,
+)
 
 VERDICTS = "verdicts"
 # What of a cell's outputs a feedback page shows; scripts are not among it.
@@ -246,12 +256,16 @@ class RunAndJudge(NbGraderPreprocessor):
         chosen |= {"restarts": self.restarts, "memory": self.memory}
         return sandbox.Limits(**chosen)
 
+    def zygote(self):
+        """The one of this process; raises `sandbox.NoJail`."""
+        return warm(self.limits(), self.unsafe)
+
     def preprocess(self, nb, resources):
         about = resources["nbgrader"]
         exercise = load(about["assignment"], about["notebook"])
         notes = nb.metadata.pop(NOTES, [])
         unreadable = nb.metadata.pop(UNREADABLE, False)
-        done = judged(nb, exercise, notes, unreadable, warm(self.limits(), self.unsafe))
+        done = judged(nb, exercise, notes, unreadable, self.zygote())
         for verdict in done.verdicts.values():
             if verdict.review and not unreadable:  # that was said when the file was opened
                 self.log.warning(
@@ -266,6 +280,18 @@ class RunAndJudge(NbGraderPreprocessor):
 def warm(limits, unsafe=False):
     """This process's zygote; raises `sandbox.NoJail` where there can be none."""
     return sandbox.ready(limits, unsafe)
+
+
+class JailedExporter(SubmissionExporter):
+    """nbgrader's way to every submission: without a jail it is not even begun."""
+
+    def __init__(self, *args, **more):
+        super().__init__(*args, **more)
+        try:
+            RunAndJudge(config=self.config).zygote()
+        except sandbox.NoJail as error:
+            self.log.error("%s: --RunAndJudge.unsafe=True", error)
+            raise NbGraderException(str(error)) from error
 
 
 def _tidy(cell, shown):

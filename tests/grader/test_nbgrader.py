@@ -472,9 +472,10 @@ def course(folder, students):
     return folder
 
 
-def start(folder, *arguments):
+def start(folder, *arguments, env=None):
+    env = os.environ | {"COLUMNS": "200"} | (env or {})
     return subprocess.Popen(
-        [NBGRADER, *arguments], cwd=folder, text=True, env=os.environ | {"COLUMNS": "200"},
+        [NBGRADER, *arguments], cwd=folder, text=True, env=env,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
 
@@ -590,6 +591,19 @@ def test_no_page_and_no_log_holds_a_hidden_question_or_a_reference_answer(graded
             assert not found, f"{student}: {' '.join(next(iter(found)))}"
     for c in {id(c): c for c in graded.values()}.values():
         assert not shingles(c.log) & (hidden - given)
+
+
+def test_without_a_jail_nothing_is_graded_unless_it_is_said(tmp_path):
+    students = {"right": HONEST["right"]}
+    folder = course(tmp_path / "course", students)
+    run = finish(start(folder, "autograde", "optimizers", env={"PATH": "/nowhere"}))
+    assert run.returncode == 1 and "bubblewrap is not installed" in run.stdout
+    assert "--RunAndJudge.unsafe=True" in run.stdout and "Traceback" not in run.stdout
+    assert not (folder / "autograded").exists()
+    unsafe = "--RunAndJudge.unsafe=True"
+    run = finish(start(folder, "autograde", "optimizers", unsafe, env={"PATH": "/nowhere"}))
+    assert run.returncode == 0, run.stdout
+    assert Graded(folder, [run]).marks("right")["sgd", "sgd_step_hidden"] == 2
 
 
 def test_a_second_grading_gives_the_same_marks(graded, tmp_path):
