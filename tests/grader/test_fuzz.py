@@ -23,11 +23,26 @@ COUNT = int(os.environ.get("FUZZ", 120))
 ODD = [None, True, 0, -1, 1e400, 10**30, "", "\x00", "\ud800", "<script>alert(1)</script>", [], {},
        [None], {"x": {}}, "sgd_step", ["a", 1], "x" * 10_000, "a\u2028b", "\r\n"]  # fmt: skip
 SOURCES = [
-    "1 / 0", "def sgd_step(w, g, lr):\n    return w", "%%bash\nls", "!ls", "?", "%matplotlib",
-    "await x", "\x00", "x = (", "# " + "y" * 5000, "from __future__ import annotations",
-    "%reset -f", "get_ipython().reset()", "del sgd_step", "raise SystemExit", "print('\ud800')", "_ = __",
-    "import os; os._exit(3)", "lambda: (yield)",
-]  # fmt: skip
+    "1 / 0",
+    "def sgd_step(w, g, lr):\n    return w",
+    "%%bash\nls",
+    "!ls",
+    "?",
+    "%matplotlib",
+    "await x",
+    "\x00",
+    "x = (",
+    "# " + "y" * 5000,
+    "from __future__ import annotations",
+    "%reset -f",
+    "get_ipython().reset()",
+    "del sgd_step",
+    "raise SystemExit",
+    "print('\ud800')",
+    "_ = __",
+    "import os; os._exit(3)",
+    "lambda: (yield)",
+]
 
 
 def solved():
