@@ -78,7 +78,7 @@ class Limits:
     cpu: int = 60  # of one process
     file: int = 32 << 20
     disk: int = 64 << 20  # the scratch folder
-    files: int = 256  # open at once
+    files: int = 128  # open at once
 
     def rlimits(self):
         return {

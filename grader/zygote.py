@@ -47,7 +47,8 @@ DENIED = (
     "process_vm_writev", "kcmp", "bpf", "perf_event_open", "userfaultfd", "keyctl", "add_key",
     "request_key", "io_uring_setup", "io_uring_enter", "io_uring_register", "kexec_load",
     "init_module", "finit_module", "open_by_handle_at", "name_to_handle_at", "quotactl", "swapon",
-    "memfd_secret",
+    # Memory that no process's size shows.
+    "memfd_create", "memfd_secret", "shmget", "msgget", "semget", "mq_open",
 )  # fmt: skip
 LAST_FAMILY = socket.AF_INET6  # of sockets: beyond the internet's lie doors to the host
 libc = ctypes.CDLL(None, use_errno=True)
@@ -252,14 +253,14 @@ def enclose(about):
         for path in b"/tmp", b"/dev":
             _call(libc.mount, None, path, None, flags, None)
         for path in (*about["masked"], "/proc"):
-            _tmpfs(path, "size=0,mode=555")
-        _tmpfs("/dev/shm", "size=16m,mode=1777")
-        _tmpfs(about["scratch"], f"size={about['disk']},mode=700,uid={uid},gid={gid}")
+            _tmpfs(path, "size=4k,nr_inodes=1", READ_ONLY)
+        _tmpfs("/dev/shm", "size=16m,nr_inodes=1k,mode=1777")
+        _tmpfs(about["scratch"], f"size={about['disk']},nr_inodes=4k,mode=700,uid={uid},gid={gid}")
     os.chdir(about["scratch"])
 
 
-def _tmpfs(path, options):
-    flags = NO_SUID | NO_DEVICES
+def _tmpfs(path, options, flags=0):
+    flags |= NO_SUID | NO_DEVICES
     _call(libc.mount, b"tmpfs", path.encode(), b"tmpfs", flags, options.encode())
 
 
@@ -364,13 +365,13 @@ def end(student):
     return {"how": "it crashed" if code > 128 else "it left"}
 
 
-def private_pages(pid):
-    """Pages of memory that are no file's, as far as it can be told."""
+def private(pid):
+    """Bytes of a process's memory that are no file's; 0 where it cannot be told."""
     try:
-        with open(f"/proc/{pid}/statm") as file:
-            _, resident, shared, *_ = map(int, file.read().split())
-        return resident - shared
-    except (OSError, ValueError):
+        with open(f"/proc/{pid}/status") as file:
+            sizes = [line.split()[1] for line in file if line.startswith(("RssAnon", "RssShmem"))]
+        return 1024 * sum(map(int, sizes))
+    except (OSError, ValueError, IndexError):
         return 0
 
 
@@ -378,9 +379,8 @@ def in_use(student):
     """Bytes of memory that all of a student's processes have beyond what they started with."""
     ours = {1, os.getpid(), student["keeper"]}
     theirs = [int(name) for name in os.listdir("/proc") if name.isdigit() and int(name) not in ours]
-    start = private_pages("self")
-    pages = sum(max(0, private_pages(pid) - start) for pid in theirs)
-    return pages * resource.getpagesize()
+    start = private("self")
+    return sum(max(0, private(pid) - start) for pid in theirs)
 
 
 def watch(student, memory):

@@ -114,6 +114,13 @@ FORBIDDEN = {
     "write to the next student": "open('/tmp/left-behind', 'w')",
     "write to a device folder": "open('/dev/left-behind', 'w')",
     "write to the root": "open('/left-behind', 'w')",
+    "write where something was blanked out": "import os; os.chmod('/proc', 0o777)",
+    "blanked out packages": "import os, torch\np = os.path.dirname(torch.__file__) + '/optim'\n"
+    "os.chmod(p, 0o777); open(p + '/x', 'w')",
+    "a million files": "for i in range(10**6): open(f'f{i}', 'w').close()",
+    "memory without a size": "import os; os.memfd_create('x')",
+    "memory of nobody": "import ctypes, os; libc = ctypes.CDLL(None, use_errno=True)\n"
+    "if libc.shmget(0, 1 << 20, 0o1666) < 0: raise OSError(ctypes.get_errno(), 'shmget')",
     "delete": "import os, numpy; os.remove(numpy.__file__)",
     "a file too large": "open('x', 'w').write('x' * (40 << 20))",
     "a full disk": "[open(f'x{i}', 'w').write('x' * (30 << 20)) for i in range(4)]",
@@ -180,6 +187,10 @@ ENDS = {
     "memory of many": (
         "import os, time, numpy\nfor _ in range(20):\n    if os.fork() == 0:\n"
         "        x = numpy.ones(1 << 25); time.sleep(9)\ntime.sleep(9)",
+        "too much memory",
+    ),
+    "shared memory": (
+        "import mmap\nm = mmap.mmap(-1, 3 << 30)\nfor i in range(0, 3 << 30, 4096): m[i] = 1",
         "too much memory",
     ),
     "forged": (
