@@ -139,9 +139,7 @@ def picture(rows):
     for name, shown in names.items():
         of = {row["task"]: row["steps"] for row in rows if row["optimizer"] == name}
         steps[shown] = {task: (s["low"], s["mean"], s["high"]) for task, s in of.items()}
-    return figures.ranges(
-        steps, xlabel=f"steps to the target, mean and 95 % interval ({LATE:g}: did not arrive)"
-    )
+    return figures.ranges(steps, xlabel=f"steps to the target ({LATE:g}: did not arrive)")
 
 
 def race(task, seeds):

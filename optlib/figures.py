@@ -52,11 +52,13 @@ def _axes(width, height, xlabel, ylabel):
     return figure, axes
 
 
-def _legend(figure, count):
-    if count > 1:  # above the axes: nothing is covered
+def _legend(figure, names):
+    longest = max(len(line) for name in names for line in name.split("\n"))
+    columns = int(6.4 / (0.83 + 0.07 * longest))  # inches: of a handle, and of a letter
+    if len(names) > 1:  # above the axes: nothing is covered
         figure.legend(
-            loc="outside upper center", ncols=min(count, 4), frameon=False, labelcolor=GREY,
-            handlelength=3.2,
+            loc="outside upper center", ncols=max(1, min(len(names), columns, 4)), frameon=False,
+            labelcolor=GREY, handlelength=3.2,
         )  # fmt: skip
 
 
@@ -77,7 +79,7 @@ def curves(
     axes.set(xscale=xscale, yscale=yscale)
     if ylim is not None:
         axes.set_ylim(*ylim)
-    _legend(figure, len(lines))
+    _legend(figure, lines)
     return figure
 
 
@@ -101,8 +103,12 @@ def paths(problem, routes, *, window, minimum=(0.0, 0.0), xlabel="$w_1$", ylabel
         )  # fmt: skip
     axes.plot(*minimum, marker="*", markersize=11, color=GREY, linestyle="none")
     axes.set(xlim=(left, right), ylim=(bottom, top))
-    _legend(figure, len(routes))
+    _legend(figure, routes)
     return figure
+
+
+def _number(x, _=None):
+    return f"{x:g}" if 1e-3 <= x < 1e4 else f"$10^{{{round(np.log10(x))}}}$"
 
 
 def ranges(groups, *, xlabel, level=None):
@@ -124,8 +130,9 @@ def ranges(groups, *, xlabel, level=None):
         )  # fmt: skip
     axes.set(xscale="log", yticks=range(len(labels)), yticklabels=labels)
     axes.invert_yaxis()
-    axes.xaxis.set_major_formatter(lambda x, _: f"{x:g}")
-    _legend(figure, len(groups))
+    axes.xaxis.set_major_formatter(_number)
+    axes.xaxis.set_minor_formatter(lambda x, _: _number(x) if f"{x:e}"[0] in "25" else "")
+    _legend(figure, groups)
     return figure
 
 
