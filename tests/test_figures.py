@@ -56,7 +56,10 @@ def test_every_experiment_has_a_picture_that_reads_on_white_and_on_black(name):
     figure = import_module(f"experiments.{name}").picture(rows)
     assert not plt.fignum_exists(figure.number)  # a cell would show it twice
     assert figure.patch.get_alpha() == 0
+    figure.draw_without_rendering()
     for axes in figure.axes:
         assert axes.patch.get_alpha() == 0 or axes.get_label() == "<colorbar>"
         labels = [label for label in (axes.xaxis.label, axes.yaxis.label) if label.get_text()]
         assert labels and {label.get_color() for label in labels} == {figures.GREY}
+        for box in (each.get_window_extent() for each in (*figure.legends, axes.xaxis.label)):
+            assert box.x0 >= -2 and box.x1 <= figure.bbox.x1 + 2  # nothing is cut off

@@ -72,7 +72,7 @@ def test_validation_picks_the_rate_and_the_length(monkeypatch):
 
     monkeypatch.setattr(gap, "course", course)
     arms = gap.tuned_arms(setting)
-    assert {arm.lr for arm in arms.values()} == {pytest.approx(0.1)}
+    assert [arm.lr for arm in arms.values()] == pytest.approx([0.1] * len(arms))
     assert all(arm.accepted and arm.trials == 5 for arm in arms.values())
     updates = {arm: of.updates for arm, of in arms.items()}
     for size, equal in zip(setting.sizes, (1280, 320, 80)):
@@ -125,3 +125,16 @@ def test_gaps_are_test_minus_train(table):
         for what in ("loss", "error"):
             parts = zip(*(row[f"{of}_{what}"]["values"] for of in ("test", "train")))
             assert row[f"{what}_gap"]["values"] == pytest.approx([a - b for a, b in parts])
+
+
+def test_most_of_the_gap_is_updates_and_rate(table):
+    """Digits: each step of tuning leaves less of it, the last one something. Text: nothing."""
+    borrowed, epochs, updates, own = (
+        table["digits", how, 1024]["test_error_above_smallest"] for how in gap.COMPARISONS
+    )
+    assert borrowed["low"] > epochs["high"] > epochs["low"] > updates["high"]
+    assert updates["low"] > 0 and own["low"] > 0
+    assert table["digits", "equal epochs", 1024]["train_error_above_smallest"]["low"] > 0
+    assert table["text", "equal epochs", 512]["test_loss_above_smallest"]["low"] > 0
+    for how in ("equal updates", "own length"):
+        assert not table["text", how, 512]["test_loss_above_smallest"]["resolved"]
