@@ -6,7 +6,7 @@ RUN := .venv/bin/python
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: book serve test measure bench learn exercises fresh clean help
+.PHONY: book serve test measure bench learn exercises grade fresh clean help
 
 book: .venv/.installed  ## build the book, strictly, and say where it is
 	$(RUN) book/_tools/build.py
@@ -31,6 +31,9 @@ learn: .venv/.installed  ## open the exercises in JupyterLab
 
 exercises: .venv/.installed  ## make the exercises, and the gradebook, from solutions/
 	$(RUN) -m grader.build
+
+grade: .venv/.installed  ## grade what was handed in, on every core (SECTION=optimizers)
+	$(RUN) -m grader grade $(SECTION)
 
 fresh: .venv/.installed  ## make all that is generated again; fail where the committed differs
 	$(RUN) -m grader.build

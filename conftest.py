@@ -21,12 +21,13 @@ def pytest_itemcollected(item):
 
 
 def together(nodeid):
-    """What runs on one worker, in order: the cells of a notebook; whatever needs the built book.
+    """What runs on one worker, in order: the cells of a notebook; whatever needs the built book,
+    or a class that is graded once.
 
     (xdist's own marks for this do nothing under pytest 9.2, which xdist 3.8 is older than.)
     """
     file = nodeid.split("::")[0]
-    if file.endswith(".ipynb"):
+    if file.endswith((".ipynb", "grader/test_class.py", "grader/test_cluster.py")):
         return file
     return "book" if file in ("tests/book/test_pages.py", "tests/browser/test_book.py") else nodeid
 

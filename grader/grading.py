@@ -46,19 +46,20 @@ class Tally:
 
 
 class Grading:
-    """One section of one course, with its gradebook open."""
+    """One section of one course: who handed in, and what becomes of it."""
 
-    def __init__(self, course, chosen, book):
-        self.course, self.chosen, self.book = course, chosen, book
-        self.section = chosen.section
+    def __init__(self, course, chosen):
+        self.course, self.chosen, self.section = course, chosen, chosen.section
         self.pieces = _among(chosen.notebook, pieces(self.section), "notebook")
         limits = RunAndJudge(config=course.config).limits()
         version = pool.version(self.section)
         self.settings = pool.Settings(limits, chosen.unsafe, course.config, version)
         self.tally = Tally()
-        self.keys = book.keys()
         self.copied = set()  # students whose other files are in their places
         self.busy = set()  # what is being graded
+
+    def open(self, book):
+        self.book, self.keys = book, book.keys()
 
     # --- What is to be done
 
@@ -131,7 +132,7 @@ class Grading:
         """Have the tasks done at a place; `told` is called with each result."""
         written = time.monotonic()
         try:
-            for task, result in pool.results(place, self.settings, tasks):
+            for task, result in pool.results(place, tasks):
                 if task:
                     told(self.record(task, result))
                 waited = time.monotonic() - written
@@ -184,8 +185,8 @@ def grade(root, chosen):
     course = Course(root, chosen.db)
     lock = filelock.FileLock(course.root / ".grading.lock", timeout=2)
     try:
-        with lock, Gradebook(course, chosen.section) as book:
-            return _graded(Grading(course, chosen, book))
+        with lock:
+            return _graded(course, chosen)
     except filelock.Timeout:
         raise CourseError(f"another run is grading in {course.root}: let it end first") from None
     except sandbox.NoJail as error:
@@ -193,46 +194,37 @@ def grade(root, chosen):
         return 2
 
 
-def _graded(grading):
-    began, chosen = time.monotonic(), grading.chosen
-    students = grading.students()
-    due = {(t.student, t.piece): t for t in map(_light, grading.wanted(students))}
-    grading.tally.same = len(students) * len(grading.pieces) - len(due)
-    ended = False
-    if due or chosen.watch:
-        with _place(grading, list(due.values())) as place:
-            bar = tqdm(total=len(due), unit="notebook", disable=None, smoothing=0.1)
-            try:
-                with bar:
-                    grading.run(
-                        place,
-                        grading.tasks(dict.fromkeys(s for s, _ in due)),
-                        lambda _: bar.update(),
-                    )
-                if chosen.watch:
-                    _watch(grading, place)
-            except KeyboardInterrupt:
-                ended = True
+def _graded(course, chosen):
+    began = time.monotonic()
+    grading = Grading(course, chosen)
+    students, ended = grading.students(), False
+    # The workers warm up while it is looked up what there is to do.
+    with _place(grading, len(students)) as place, Gradebook(course, grading.section) as book:
+        grading.open(book)
+        due = {(t.student, t.piece): None for t in grading.wanted(students)}
+        grading.tally.same = len(students) * len(grading.pieces) - len(due)
+        bar = tqdm(total=len(due), unit="notebook", disable=None, smoothing=0.1)
+        try:
+            with bar:
+                tasks = grading.tasks(dict.fromkeys(student for student, _ in due))
+                grading.run(place, tasks, lambda _: bar.update())
+            if chosen.watch:
+                _watch(grading, place)
+        except KeyboardInterrupt:
+            ended = True
     _say(grading, time.monotonic() - began, ended)
     return int(bool(grading.tally.errors) or (ended and not chosen.watch))
 
 
-def _light(task):
-    task.files = {}  # the class does not have to fit into memory
-    return task
-
-
 @contextlib.contextmanager
-def _place(grading, due):
-    if grading.chosen.cluster:
-        place = pool.Cluster(grading.chosen.cluster, grading.section)
+def _place(grading, students):
+    chosen, about = grading.chosen, (grading.settings, grading.section)
+    if chosen.cluster:
+        place = pool.Cluster(chosen.cluster, *about)
     else:
-        jobs = grading.chosen.jobs or len(os.sched_getaffinity(0))
-        if not grading.chosen.watch:
-            jobs = min(jobs, len(due))
-        many = grading.chosen.watch or len(due) > pool.FEW
-        pool.prepare(grading.settings, grading.section, grading.pieces if many else ())
-        place = pool.Cores(jobs)
+        jobs = chosen.jobs or len(os.sched_getaffinity(0))
+        most = jobs if chosen.watch else max(1, students * len(grading.pieces))
+        place = pool.Cores(min(jobs, most), *about)
     try:
         yield place
     finally:

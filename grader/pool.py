@@ -6,6 +6,7 @@ gives the work out (`results`) has a bounded number of submissions out at once a
 again that a dead worker took along.
 """
 
+import ast
 import concurrent.futures
 import contextlib
 import functools
@@ -19,7 +20,7 @@ import signal
 import tempfile
 import threading
 import time
-from collections import defaultdict, deque
+from collections import deque
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,20 +29,17 @@ from types import SimpleNamespace
 import nbformat
 from nbgrader.preprocessors import AssignLatePenalties
 
-from grader import judge, sandbox
+from grader import sandbox
 from grader.course import CourseError, laid_out
-from grader.exercise import ROOT, load
+from grader.exercise import ROOT
 from grader.feedback import Feedback
 from grader.gradebook import Given, Marks, marks
 from grader.run import graded
-from grader.submission import released
 
-# What is in these changes no mark and no page.
-APART = {"__main__.py", "build.py", "check.py", "likeness.py", "report.py"}
 LIBRARIES = ("numpy", "torch", "nbgrader", "nbconvert", "nbformat", "ipython", "mistune")
-LOOK, PATIENCE = 0.15, 30.0  # seconds to wait, for something to do and for a result
+LOOK, PATIENCE = 0.1, 30.0  # seconds to wait, for something to do and for a result
+CONNECT = 10  # seconds a scheduler may take to answer
 END = object()
-FEW = 16  # submissions for which it does not pay to compute the right answers beforehand
 
 
 class OtherVersion(RuntimeError):
@@ -91,10 +89,26 @@ class Result:
 @functools.cache
 def code(section, piece):
     """A hash of the exercise and of all of the grader that can change a mark or a page."""
-    files = [p for p in sorted((ROOT / "grader").glob("*.py")) if p.name not in APART]
+    files = [ROOT / "grader" / f"{name}.py" for name in sorted(_modules())]
     files += [ROOT / "solutions" / section / f"{piece}.py"]
     files += [ROOT / "exercises" / section / f"{piece}.ipynb"]
     return _hash(*(part for p in files for part in (p.name.encode(), p.read_bytes())))
+
+
+@functools.cache
+def _modules():
+    """Our modules that a worker uses: what this one imports, and what runs in the jail."""
+    found, new = set(), {"pool", "zygote"}
+    while new:
+        name = new.pop()
+        found.add(name)
+        for node in ast.walk(ast.parse((ROOT / "grader" / f"{name}.py").read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module == "grader":
+                new |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("grader."):
+                new.add(node.module.split(".")[1])
+        new -= found
+    return found
 
 
 def version(section):
@@ -129,11 +143,21 @@ class Bench:
     """What a worker keeps from one submission to the next: a warm jail and a writer of pages."""
 
     def __init__(self, settings):
-        self.jailed = not (settings.unsafe and sandbox.missing())
-        self.zygote = sandbox.Zygote(settings.limits, self.jailed)
+        self.settings = settings
+        self.zygote = sandbox.Zygote(settings.limits)
         self.feedback = Feedback(settings.config)
         self.penalties = AssignLatePenalties(config=settings.config)
         self.penalties.init_plugin()
+
+    def warm_up(self):
+        """Start the jail; without one only where that was allowed and there can be none."""
+        try:
+            self.zygote.start()
+        except sandbox.NoJail:
+            if not self.settings.unsafe or sandbox.missing() is None:
+                raise
+            self.zygote = sandbox.Zygote(self.settings.limits, jailed=False)
+            self.zygote.start()
 
     def grade(self, task):
         """Run, judge, and write the page; returns a Result."""
@@ -160,6 +184,7 @@ class Bench:
         return result
 
     def _outcome(self, task):
+        self.warm_up()
         with tempfile.TemporaryDirectory() as folder:
             place = Path(folder) / task.section
             place.mkdir()
@@ -178,7 +203,7 @@ class Bench:
             ],
             "notes": list(found.notes),
             "stops": list(found.stops),
-            "jail": "bubblewrap" if self.jailed else "none",
+            "jail": "bubblewrap" if self.zygote.jailed else "none",
         }
         return outcome, found.notebook
 
@@ -241,26 +266,15 @@ def work(settings, task):
     return mine.show(task) if task.only_page else mine.grade(task)
 
 
-def prepare(settings, section, pieces):
-    """Make once what the workers need that will be forked from this process."""
-    mine = bench(pickle.dumps(settings), section)
-    for piece in pieces:
-        for probe in load(section, piece).probes:
-            for seed in range(judge.SEEDS):
-                judge.right_answers(section, piece, probe.grade_id, seed)
-        notebook = released(section, piece)
-        shown = {"scores": defaultdict(float), "comments": {}, "late_penalty": 0}
-        mine.feedback.page(notebook, {"notebook": piece}, shown)
-
-
 # --- Where the work is done
 
 
 class Cores:
-    """A process for each of `jobs` cores, forked: what this one has computed, they have too."""
+    """A process for each of `jobs` cores, forked from this one; each warms up at once."""
 
-    def __init__(self, jobs):
+    def __init__(self, jobs, settings, section):
         self.jobs, self.window = jobs, 2 * jobs
+        self.about = pickle.dumps(settings), section
         self._open()
 
     def _open(self):
@@ -268,11 +282,12 @@ class Cores:
         gc.freeze()  # a collection in a worker would copy every page that it marks
         self.ends = os.pipe()
         self.executor = concurrent.futures.ProcessPoolExecutor(
-            self.jobs, multiprocessing.get_context("fork"), _begin, self.ends
+            self.jobs, multiprocessing.get_context("fork"), _begin, (*self.ends, *self.about)
         )
+        self.executor.submit(int)  # the first task starts the processes
 
-    def submit(self, settings, task):
-        return self.executor.submit(work, settings, task)
+    def submit(self, task):
+        return self.executor.submit(work, self.about[0], task)
 
     def reopen(self):
         self.close()
@@ -288,7 +303,7 @@ class Cores:
         return True
 
 
-def _begin(read, write):
+def _begin(read, write, settings, section):
     """A new worker: it ends with its parent, even where that one was killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.close(write)
@@ -298,33 +313,36 @@ def _begin(read, write):
         os._exit(0)
 
     threading.Thread(target=wait, daemon=True).start()
+    with contextlib.suppress(Exception):  # whatever it is, the first task will meet it again
+        bench(settings, section).warm_up()
 
 
 class Cluster:
     """The workers of a Dask cluster that somebody has started."""
 
-    def __init__(self, address, section):
+    def __init__(self, address, settings, section):
         import distributed  # only those who have a cluster wait for the import
 
         try:
-            self.client = distributed.Client(address, timeout=10, set_as_default=False)
+            self.client = distributed.Client(address, timeout=CONNECT, set_as_default=False)
         except (OSError, ValueError) as error:
             raise CourseError(f"there is no Dask scheduler at {address}: {error}") from error
         found = self.client.run(version, section, on_error="return")
         if not found:
             raise CourseError(f"the cluster at {address} has no workers")
         for worker, theirs in found.items():
-            if theirs != version(section):
+            if theirs != settings.version:
                 said = f": {theirs}" if isinstance(theirs, Exception) else ""
                 raise CourseError(
                     f"the worker {worker} has another version of the exercises, the grader or its "
                     f"libraries than this machine; install the same there{said}"
                 )
+        self.settings = pickle.dumps(settings)
         self.executor = self.client.get_executor(pure=False)
         self.window = max(4, 2 * sum(self.client.nthreads().values()))
 
-    def submit(self, settings, task):
-        return self.executor.submit(work, settings, task)
+    def submit(self, task):
+        return self.executor.submit(work, self.settings, task)
 
     def reopen(self):
         pass
@@ -337,13 +355,13 @@ class Cluster:
         return self.client.status == "running" and bool(self.client.nthreads())
 
 
-def results(place, settings, tasks):
+def results(place, tasks):
     """Grade the tasks at a place; yields (task, Result) as they finish.
 
     Where `tasks` yields None there is nothing to do at present: (None, None) is passed on, and it
     is asked again a moment later.
     """
-    packed, tasks, out, suspects = pickle.dumps(settings), iter(tasks), {}, deque()
+    tasks, out, suspects = iter(tasks), {}, deque()
     any_yet = False
     while True:
         idle = ended = False
@@ -351,10 +369,10 @@ def results(place, settings, tasks):
             task = next(tasks, END)
             idle, ended = task is None, task is END
             if not idle and not ended:
-                out[place.submit(packed, task)] = task
+                out[place.submit(task)] = task
         if suspects:  # one by one: if a worker dies now, we know whose fault it is
             task = suspects.popleft()
-            yield task, _alone(place, packed, task)
+            yield task, _alone(place, task)
             continue
         if ended and not out:
             return
@@ -381,9 +399,9 @@ def results(place, settings, tasks):
             place.reopen()
 
 
-def _alone(place, packed, task):
+def _alone(place, task):
     try:
-        return _result_of(place.submit(packed, task), task, True)
+        return _result_of(place.submit(task), task, True)
     except BrokenProcessPool:
         place.reopen()
         return failed(task, "it ended the process that graded it, twice")
