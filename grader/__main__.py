@@ -10,8 +10,8 @@ import sys
 
 for name in "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS":
     os.environ.setdefault(name, "1")  # the workers share the cores; set before numpy is imported
-# jsonschema, which nbformat checks notebooks with, would build a grammar of web addresses when it is
-# imported: a second, for a check that nobody asks for. It does without where there is none.
+# jsonschema, which nbformat checks notebooks with, builds a grammar of web addresses at its start:
+# a second, for a check that nobody asks for. It does without where there is none.
 sys.modules.setdefault("rfc3987_syntax", None)
 
 EXAMPLES = """
