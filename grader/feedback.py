@@ -4,6 +4,7 @@ import functools
 import re
 import secrets
 
+import latex2mathml.converter
 import nbformat
 from jinja2 import pass_context
 from nbconvert.exporters import HTMLExporter
@@ -15,6 +16,10 @@ from nbgrader.coursedir import CourseDirectory
 from nbgrader.preprocessors import NbGraderPreprocessor
 
 from grader.exercise import HIDDEN_BEGIN
+
+MOST_FORMULA = 2000  # characters
+# What draws formulas in nbgrader's template: loaded from another machine.
+PROGRAM = re.compile("<!-- Load mathjax -->.*?<!-- End of mathjax configuration -->", re.DOTALL)
 
 
 class Redact(NbGraderPreprocessor):
@@ -42,8 +47,30 @@ def _renders(text, attachments=None):
 
 
 def _render(text, attachments):
-    renderer = IPythonRenderer(escape=False, attachments=attachments)
-    return MarkdownWithMath(renderer=renderer).render(text)
+    return MarkdownWithMath(renderer=Text(escape=False, attachments=attachments)).render(text)
+
+
+class Text(IPythonRenderer):
+    """Formulas become MathML: a browser draws it, and fetches no program from elsewhere for it."""
+
+    def inline_math(self, body):
+        return _formula(body, "inline") or super().inline_math(body)
+
+    def block_math(self, body):
+        return _formula(body, "block") or super().block_math(body)
+
+    def latex_environment(self, name, body):
+        whole = f"\\begin{{{name}}}{body}\\end{{{name}}}"
+        return _formula(whole, "block") or super().latex_environment(name, body)
+
+
+def _formula(body, display):
+    if len(body) > MOST_FORMULA:
+        return None
+    try:
+        return latex2mathml.converter.convert(body, display=display)
+    except Exception:  # students write what they like: then the page shows what they wrote
+        return None
 
 
 @functools.lru_cache(maxsize=1000)  # the exercise's own text is the same for the whole class
@@ -80,10 +107,11 @@ class Scores(NbGraderPreprocessor):
 
 
 class Pages(HTMLExporter):
-    """nbconvert's exporter, ten times as fast for a class: what repeats is made once.
+    """nbconvert's exporter, fast, and its pages need nothing that does not lie in them.
 
     nbconvert parses every finished page again to give pictures a text. Style sheets and coloured
-    code, nearly all of a page, are left out of that and put in their places afterwards.
+    code, nearly all of a page, are left out of that and put in their places afterwards. What a
+    whole class has in common is made once.
     """
 
     optimistic_validation = True
@@ -97,6 +125,7 @@ class Pages(HTMLExporter):
     def from_notebook_node(self, nb, resources=None, **more):
         self.parts = []
         html, resources = super().from_notebook_node(nb, resources, **more)
+        html = PROGRAM.sub("", html, count=1)
         pieces = re.split(f"<!--{self.mark}-([0-9]+)-->", html)
         pieces[1::2] = [self.parts[int(number)] for number in pieces[1::2]]
         return "".join(pieces), resources
@@ -110,9 +139,8 @@ class Pages(HTMLExporter):
 
     @pass_context
     def markdown2html(self, context, source):
-        if context.get("cell", {}).get("attachments"):
-            return super().markdown2html(context, source)
-        return _rendered(source)
+        attachments = context.get("cell", {}).get("attachments")
+        return _render(source, attachments) if attachments else _rendered(source)
 
     def _init_resources(self, resources):
         resources = super()._init_resources(resources)

@@ -4,8 +4,10 @@ The same submissions are graded once by nbgrader and once by the command; what t
 they change in a copy of the second course.
 """
 
+import copy
 import json
 import os
+import re
 import shutil
 import signal
 import sqlite3
@@ -16,11 +18,17 @@ from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
 
+import nbformat
 import pytest
+from nbconvert.exporters import HTMLExporter
 from nbgrader.api import Gradebook
+from nbgrader.preprocessors import NbGraderPreprocessor
+from nbgrader.utils import is_grade
 
 from grader import __main__, build, gradebook, pool
+from grader.course import Course
 from grader.exercise import ROOT, load
+from grader.feedback import PROGRAM, Feedback
 
 pytestmark = [
     # SQLAlchemy warns of nbgrader's tables, and nbgrader leaves connections open.
@@ -241,6 +249,35 @@ def test_notebooks_and_pages_are_those_of_plain_nbgrader(courses, kind):
     assert list(ours) == list(plain)
     for name in plain:
         assert ours[name] == plain[name], name
+
+
+def test_pages_need_no_other_machine_and_draw_their_formulas(courses):
+    """No address is loaded; links that a reader may click on are none of that."""
+    for name, page in files(courses.ours, "feedback").items():
+        if not name.endswith(".html"):
+            continue
+        found = re.findall(r'(?:src|srcset|@import|url\()\s*=?\s*["\']?(\w+:)?//', page.decode())
+        assert not found, name
+        assert "MathJax" not in page.decode()
+    page = (courses.ours / "feedback" / "anna" / "optimizers" / "adam.html").read_text()
+    assert "<msqrt>" in page and "$" not in re.sub("<[^>]*>", "", page.split("<body>")[1])
+
+
+def test_a_page_is_nbconvert_s_own_but_for_formulas(courses):
+    """The page is made in parts; nbconvert makes the same one in one piece."""
+    notebook = nbformat.read(courses.ours / "autograded/bob/optimizers/sgd.ipynb", 4)
+    for cell in notebook.cells:
+        cell.source = cell.source.replace("$", "")
+    feedback = Feedback(Course(courses.ours).config)
+    stock = HTMLExporter(config=feedback.exporter.config)
+    for preprocessor in feedback.exporter._preprocessors:
+        if isinstance(preprocessor, NbGraderPreprocessor):
+            stock.register_preprocessor(preprocessor)
+    scores = {c.metadata.nbgrader.grade_id: 1 for c in notebook.cells if is_grade(c)}
+    shown = {"scores": scores, "comments": {"why": "*So* it is."}, "late_penalty": 1}
+    page = feedback.page(copy.deepcopy(notebook), {"notebook": "sgd"}, shown)
+    resources = {"nbgrader": {"notebook": "sgd", "shown": shown}}
+    assert page == PROGRAM.sub("", stock.from_notebook_node(notebook, resources)[0], count=1)
 
 
 def test_every_notebook_has_an_outcome_with_its_verdicts(courses):
