@@ -106,6 +106,9 @@ def main(arguments=None):
     except CourseError as error:
         print(f"{str(error)[0].upper()}{str(error)[1:]}.", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("Stopped before anything was graded.", file=sys.stderr)
+        return 1
 
 
 if __name__ == "__main__":

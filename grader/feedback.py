@@ -3,9 +3,12 @@
 import functools
 import re
 import secrets
+from html.parser import HTMLParser
 
 import latex2mathml.converter
 import nbformat
+from bs4 import BeautifulSoup
+from bs4.builder import HTMLTreeBuilder
 from jinja2 import pass_context
 from nbconvert.exporters import HTMLExporter
 from nbconvert.filters import Highlight2HTML
@@ -109,38 +112,34 @@ class Scores(NbGraderPreprocessor):
 class Pages(HTMLExporter):
     """nbconvert's exporter, fast, and its pages need nothing that does not lie in them.
 
-    nbconvert parses every finished page again to give pictures a text. Style sheets and coloured
-    code, nearly all of a page, are left out of that and put in their places afterwards. What a
-    whole class has in common is made once.
+    nbconvert parses every finished page again to give pictures a text. What a class has in common
+    (style sheets, the exercise's own cells, the verdicts) is nearly all of a page: it is parsed
+    once, left out where the page is parsed, and put in its place afterwards.
     """
 
     optimistic_validation = True
 
     def __init__(self, *args, **more):
         super().__init__(*args, **more)
-        self.mark = secrets.token_hex(16)  # no student can know it
-        self.parts = []
+        self.mark = f"x-{secrets.token_hex(16)}"  # no student can know it
+        self.parts = {}
         self.filters = {**self.filters, "highlight_code": self._coloured}
 
     def from_notebook_node(self, nb, resources=None, **more):
-        self.parts = []
+        self.parts = {}
         html, resources = super().from_notebook_node(nb, resources, **more)
         html = PROGRAM.sub("", html, count=1)
-        pieces = re.split(f"<!--{self.mark}-([0-9]+)-->", html)
-        pieces[1::2] = [self.parts[int(number)] for number in pieces[1::2]]
+        pieces = re.split(f"<({self.mark}-[0-9]+)></{self.mark}-[0-9]+>", html)
+        pieces[1::2] = [self.parts[name] for name in pieces[1::2]]
         return "".join(pieces), resources
 
-    def _left_out(self, part):
-        self.parts.append(part)
-        return f"<!--{self.mark}-{len(self.parts) - 1}-->"
-
-    def _coloured(self, source, language=None, metadata=None, **_):
-        return self._left_out(_colours(source))
-
-    @pass_context
-    def markdown2html(self, context, source):
-        attachments = context.get("cell", {}).get("attachments")
-        return _render(source, attachments) if attachments else _rendered(source)
+    def _preprocess(self, nb, resources):
+        nb, resources = super()._preprocess(nb, resources)
+        for cell in nb.cells:
+            for output in cell.get("outputs", []):
+                if html := output.get("data", {}).get("text/html"):
+                    output.data["text/html"] = self._left_out(html)
+        return nb, resources
 
     def _init_resources(self, resources):
         resources = super()._init_resources(resources)
@@ -148,15 +147,61 @@ class Pages(HTMLExporter):
         resources["include_css"] = lambda name: self._left_out(str(include(name)))
         return resources
 
+    def _coloured(self, source, language=None, metadata=None, **_):
+        return self._left_out(_colours(source))
+
+    @pass_context
+    def markdown2html(self, context, source):
+        attachments = context.get("cell", {}).get("attachments")
+        return self._left_out(_render(source, attachments) if attachments else _rendered(source))
+
+    def _left_out(self, html):
+        part = _parsed(html)
+        if part is None:
+            return html
+        name = f"{self.mark}-{len(self.parts)}"
+        self.parts[name] = part
+        return f"<{name}></{name}>"
+
 
 coloured = Highlight2HTML(pygments_lexer="python")
 
 
 @functools.lru_cache(maxsize=1000)
 def _colours(source):
-    # As the parser above leaves it; the line break at the end melts into the template's.
-    html = coloured(source).replace('class=" ', 'class="', 1).rstrip("\n")
-    return html.replace("&quot;", '"').replace("&#39;", "'")
+    return coloured(source)
+
+
+@functools.lru_cache(maxsize=1000)
+def _parsed(html):
+    """HTML as nbconvert's parser leaves it; None where what follows it could make a difference."""
+    html = html.strip()  # white space at its ends melts into the template's
+    if not (html.startswith("<") and html.endswith(">") and Nesting(html).closed):
+        return None
+    soup = BeautifulSoup(html, features="html.parser")
+    for picture in soup.select("img:not([alt])"):
+        picture.attrs["alt"] = "No description has been provided for this image"
+    return str(soup)
+
+
+class Nesting(HTMLParser):
+    """Whether every tag of some HTML is closed in it, in the right order, and none besides."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.tags, self.closed = [], True
+        self.feed(html)
+        self.closed = self.closed and not self.tags and not self.rawdata
+
+    def handle_starttag(self, tag, attrs):
+        if tag not in HTMLTreeBuilder.DEFAULT_EMPTY_ELEMENT_TAGS:
+            self.tags.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        pass
+
+    def handle_endtag(self, tag):
+        self.closed = bool(self.tags) and self.tags.pop() == tag and self.closed
 
 
 class Feedback:

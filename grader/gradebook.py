@@ -74,6 +74,7 @@ class Given:
     scores: dict = field(default_factory=dict)  # grade_id -> [manual score, extra credit]
     comments: dict = field(default_factory=dict)  # grade_id -> comment
     late: float = 0.0  # seconds
+    policy: str = ""  # for who is late: nbgrader's settings
 
     def text(self):
         return json.dumps(asdict(self), sort_keys=True)

@@ -29,6 +29,7 @@ class Tally:
     graded: int = 0
     shown: int = 0  # pages that were written again because people's marks changed
     same: int = 0  # as the gradebook has it already
+    unjailed: int = 0
     errors: dict = field(default_factory=dict)  # (student, notebook) -> reason
     look: dict = field(default_factory=dict)  # (student, notebook) -> why a person should look
 
@@ -40,6 +41,7 @@ class Tally:
             self.errors[place] = result.outcome["reason"]
         else:
             self.graded += 1
+            self.unjailed += result.outcome["jail"] == "none"
             doubtful = [v["sentence"] for v in result.outcome["verdicts"] if v["review"]]
             if doubtful:
                 self.look[place] = [*result.outcome["stops"], *doubtful][0]
@@ -54,6 +56,7 @@ class Grading:
         limits = RunAndJudge(config=course.config).limits()
         version = pool.version(self.section)
         self.settings = pool.Settings(limits, chosen.unsafe, course.config, version)
+        self.policy = repr({k: v for k, v in sorted(course.config.items()) if "Late" in k})
         self.tally = Tally()
         self.copied = set()  # students whose other files are in their places
         self.busy = set()  # what is being graded
@@ -82,7 +85,7 @@ class Grading:
             late = self.book.seconds_late(when or before, extension)
             for piece in self.pieces:
                 theirs = given.get((student, piece)) or Given()
-                theirs.late = late
+                theirs.late, theirs.policy = late, self.policy if late else ""
                 key = pool.key(
                     self.section, piece, found[piece], stamp, self.settings.limits, theirs
                 )
@@ -250,11 +253,15 @@ def _say(grading, seconds, ended):
     tally, course = grading.tally, grading.course
     done = tally.graded + tally.shown
     if ended:
-        print("Stopped. What is graded is kept; the same command goes on from here.")
+        print(f"Stopped: {pool.KEPT}.")
     pace = f" in {seconds:.1f} s, {done / seconds:.1f} a second" if done else ""
     pages = f", {tally.shown} pages written again" if tally.shown else ""
     same = f", {tally.same} unchanged" if tally.same and not ended else ""
     print(f"{grading.section}: {tally.graded} notebooks graded{pages}{same}{pace}.")
+    if tally.unjailed:
+        print(
+            f"WITHOUT A JAIL: {tally.unjailed}. Students' code could read and write what you can."
+        )
     feedback = course.feedback("<student>", grading.section)
     print(f"Pages for the students: {os.path.relpath(feedback)}{os.sep}")
     if tally.look:

@@ -40,6 +40,7 @@ LIBRARIES = ("numpy", "torch", "nbgrader", "nbconvert", "nbformat", "ipython", "
 LOOK, PATIENCE = 0.1, 30.0  # seconds to wait, for something to do and for a result
 CONNECT = 10  # seconds a scheduler may take to answer
 END = object()
+KEPT = "what is graded is kept, and the same command goes on from there"
 
 
 class OtherVersion(RuntimeError):
@@ -369,7 +370,7 @@ def results(place, tasks):
             task = next(tasks, END)
             idle, ended = task is None, task is END
             if not idle and not ended:
-                out[place.submit(task)] = task
+                out[_given(place, task)] = task
         if suspects:  # one by one: if a worker dies now, we know whose fault it is
             task = suspects.popleft()
             yield task, _alone(place, task)
@@ -383,7 +384,7 @@ def results(place, tasks):
         if not out:
             time.sleep(pause)
         elif not done and not idle and not place.alive():
-            raise CourseError("the cluster has no workers left")
+            raise CourseError(f"the cluster has no workers left: {KEPT}")
         for future in done:
             task = out.pop(future)
             try:
@@ -399,9 +400,17 @@ def results(place, tasks):
             place.reopen()
 
 
+def _given(place, task):
+    try:
+        return place.submit(task)
+    except BrokenProcessPool:  # a worker has died, and nobody has looked since
+        place.reopen()
+        return place.submit(task)
+
+
 def _alone(place, task):
     try:
-        return _result_of(place.submit(task), task, True)
+        return _result_of(_given(place, task), task, True)
     except BrokenProcessPool:
         place.reopen()
         return failed(task, "it ended the process that graded it, twice")
@@ -417,8 +426,8 @@ def _result_of(future, task, any_yet):
             raise
         return failed(task, str(error))
     except OtherVersion as error:
-        raise CourseError("a worker of the cluster has another version of the grader") from error
+        raise CourseError(f"a worker has another version of the grader: {KEPT}") from error
     except concurrent.futures.CancelledError as error:
-        raise CourseError("the cluster went away") from error
+        raise CourseError(f"the cluster went away: {KEPT}") from error
     except Exception as error:  # Dask's KilledWorker: several workers died of it
         return failed(task, f"{type(error).__name__}: {error}")
