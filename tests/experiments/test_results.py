@@ -145,3 +145,8 @@ def test_the_race_was_fair_and_says_what_it_settled():
     others = ("sgd", "momentum", "rmsprop")
     assert all(table["next word, bigram", n]["test_loss_above_adam"]["low"] > 0.1 for n in others)
     assert {table[task, "sgd"]["steps_at_one_thousandth"]["low"] for task in tasks} == {800}
+    # Claim C18 names the tasks of the lowest and of the highest good rate.
+    for name, ends in (("adam", ("breast cancer, mlp", "next word, bigram")),
+                       ("sgd", ("digits, mlp", "next word, bigram"))):  # fmt: skip
+        good = {task: table[task, name]["lr_good"] for task in tasks}
+        assert [good[task] for task in ends] == [min(good.values()), max(good.values())]
