@@ -1,10 +1,10 @@
 """How many steps a larger batch saves, and until which size (C42, C43, C45).
 
 Steps to a training loss that was fixed in advance, at batch sizes from small to large, each with a
-tuned constant rate of its own, for SGD and Adam, on digits and on the next letter of a text. To the steps
-S = S_min (1 + B_c / B) is fitted; its B_c is the critical batch size: there steps and examples are
-both twice the least. Beside it: how the best rate grows with B, and how far one comes by scaling
-the rate of the smallest batch linearly, or by the square root, without a warm-up.
+tuned constant rate of its own, for SGD and Adam, on digits and on the next letter of a text. To
+these steps S = S_min (1 + B_c / B) is fitted; its B_c is the critical batch size: there steps and
+examples are both twice the least. Beside it: how the best rate grows with B, and how far one comes
+by scaling the rate of the smallest batch linearly, or by the square root, without a warm-up.
 The intervals are over seeds; the factor 2 between the rates tried is in none of them. B_c belongs
 to this model, this data, this target: it says nothing of another's.
 """
