@@ -46,3 +46,5 @@ c.GenerateFeedback.preprocessors = [
     "grader.feedback.Redact",
     "nbconvert.preprocessors.CSSHTMLHeaderPreprocessor",
 ]
+# In formgrader nothing that a student wrote may act: see grader.feedback.Text.
+c.HTMLExporter.filters = {"markdown2html": "grader.feedback.shown"}

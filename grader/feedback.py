@@ -1,8 +1,10 @@
 """What a student may see of the graded notebook: nbgrader's page, with no hidden question on it."""
 
+import contextlib
 import functools
 import re
 import secrets
+from html import escape
 from html.parser import HTMLParser
 
 import latex2mathml.converter
@@ -23,6 +25,9 @@ from grader.exercise import HIDDEN_BEGIN
 MOST_FORMULA = 2000  # characters
 # What draws formulas in nbgrader's template: loaded from another machine.
 PROGRAM = re.compile("<!-- Load mathjax -->.*?<!-- End of mathjax configuration -->", re.DOTALL)
+
+# The beginning of a tag that could do more than set a text: any with an attribute, most others.
+UNSAFE = re.compile(r"<(?!/?(?:b|br|code|em|i|kbd|p|strong|sub|sup|u)\s*/?>)", re.IGNORECASE)
 
 
 class Redact(NbGraderPreprocessor):
@@ -50,30 +55,49 @@ def _renders(text, attachments=None):
 
 
 def _render(text, attachments):
-    return MarkdownWithMath(renderer=Text(escape=False, attachments=attachments)).render(text)
+    return MarkdownWithMath(
+        renderer=Text(escape=False, allow_harmful_protocols=False, attachments=attachments)
+    ).render(text)
 
 
 class Text(IPythonRenderer):
-    """Formulas become MathML: a browser draws it, and fetches no program from elsewhere for it."""
+    """Formulas become MathML: a browser draws it, and fetches no program from elsewhere for it.
+
+    What a student wrote is shown to the teacher, in formgrader beside a session that may do all
+    that the teacher may: of its HTML only bare tags act.
+    """
+
+    def block_html(self, html):
+        return UNSAFE.sub("&lt;", html)
+
+    inline_html = block_html
 
     def inline_math(self, body):
-        return _formula(body, "inline") or super().inline_math(body)
+        return _formula(body, "inline")
 
     def block_math(self, body):
-        return _formula(body, "block") or super().block_math(body)
+        return _formula(body, "block")
 
     def latex_environment(self, name, body):
         whole = f"\\begin{{{name}}}{body}\\end{{{name}}}"
-        return _formula(whole, "block") or super().latex_environment(name, body)
+        return _formula(whole, "block")
+
+
+@pass_context
+def shown(context, source):
+    """The filter `markdown2html` of nbgrader's formgrader."""
+    attachments = context.get("cell", {}).get("attachments", {})
+    return _render(source if _renders(source, attachments) else _quoted(source), attachments)
 
 
 def _formula(body, display):
-    if len(body) > MOST_FORMULA:
-        return None
-    try:
-        return latex2mathml.converter.convert(body, display=display)
-    except Exception:  # students write what they like: then the page shows what they wrote
-        return None
+    made = None
+    with contextlib.suppress(Exception):  # students write what they like
+        if len(body) <= MOST_FORMULA:
+            made = latex2mathml.converter.convert(body, display=display)
+    if made is None or "href=" in made:  # a formula that is a link could lead to a script
+        return f"<code>{escape(body)}</code>"
+    return made
 
 
 @functools.lru_cache(maxsize=1000)  # the exercise's own text is the same for the whole class
@@ -123,7 +147,8 @@ class Pages(HTMLExporter):
         super().__init__(*args, **more)
         self.mark = f"x-{secrets.token_hex(16)}"  # no student can know it
         self.parts = {}
-        self.filters = {**self.filters, "highlight_code": self._coloured}
+        mine = {"highlight_code": self._coloured, "markdown2html": self.markdown2html}
+        self.filters = {**self.filters, **mine}
 
     def from_notebook_node(self, nb, resources=None, **more):
         self.parts = {}

@@ -31,10 +31,9 @@ from grader.submission import (
 )
 
 VERDICTS = "verdicts"
-# What of a cell's outputs a feedback page shows; scripts are not among it.
+# What of a cell's outputs a page shows, feedback or formgrader: nothing that can hold a script.
 SHOWN = {
-    "text/plain", "text/html", "text/markdown", "text/latex",
-    "image/png", "image/jpeg", "image/svg+xml",
+    "text/plain", "text/markdown", "text/latex", "image/png", "image/jpeg", "image/svg+xml",
 }  # fmt: skip
 MOST_OUTPUT = 1_000_000  # characters that one cell's outputs may have, and
 MOST_OUTPUTS = 4_000_000  # a notebook's
@@ -309,6 +308,7 @@ def _tidy(cell, shown):
             data = output.get("data")
             data = data.items() if isinstance(data, dict) else ()
             data = {k: _text(v) for k, v in data if k in SHOWN and isinstance(v, str)}
+            data = data or {"text/plain": "[an output that cannot be shown]"}
             new, size = nbformat.v4.new_output(kind, data), sum(map(len, data.values()))
         elif kind == "error":
             lines = output.get("traceback")

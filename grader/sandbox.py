@@ -24,6 +24,7 @@ HERE = Path(__file__).resolve().parent
 INSIDE = "/run/grader"  # where zygote.py and probe.py lie in the jail
 SCRATCH = "/tmp/scratch"
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc/ld.so.cache")
+NEEDED = ("numpy", "torch", "matplotlib", "IPython")  # wherever they are installed
 # Packages in which an answer could be read: ours are not in the jail, the others are blanked out.
 OURS = ("optlib", "grader")
 ANSWERS = ("torch.optim", "torch.distributed.optim", "sklearn.neural_network")
@@ -142,6 +143,7 @@ def command(control):
             words += ["--symlink", os.readlink(path), path]
         elif os.path.exists(path):
             words += ["--ro-bind", path, path]
+    words += ["--tmpfs", "/tmp"]  # before what may lie in it: a clone in /tmp has its .venv there
     folders = _installation()
     for path in [*folders, INSIDE]:
         for parent in reversed(Path(path).parents[:-1]):  # bubblewrap makes them for itself alone
@@ -150,7 +152,7 @@ def command(control):
         words += ["--ro-bind", path, path]
     for path in _secrets(folders):
         words += ["--tmpfs", path]
-    words += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]
+    words += ["--proc", "/proc", "--dev", "/dev"]
     words += ["--perms", "0755", "--dir", INSIDE, "--dir", SCRATCH]
     for path in _font_lists():
         words += ["--ro-bind", str(path), f"{ENVIRONMENT['MPLCONFIGDIR']}/{path.name}"]
@@ -164,21 +166,20 @@ def command(control):
 
 def _installation():
     """The folders that Python and its packages lie in, without those inside another."""
-    found = {
-        sys.prefix,
-        sys.base_prefix,
-        *map(sysconfig.get_path, ("stdlib", "purelib", "platlib")),
-    }
-    found = sorted(os.path.realpath(path) for path in found if os.path.exists(path))
-    outside = [p for p in found if not _inside(p, ("/usr", "/lib"))]
+    found = {sys.prefix, sys.base_prefix, sysconfig.get_path("stdlib")}
+    found |= {os.path.dirname(p) for p in map(_package, NEEDED) if p}
+    # By the names that lead there, too: what is behind a link would not be found by them.
+    found = sorted(found | {os.path.realpath(path) for path in found})
+    outside = [p for p in found if os.path.exists(p) and not _inside(p, ("/usr", "/lib"))]
     return [p for p in outside if not _inside(p, [q for q in outside if q != p])]
 
 
 def _secrets(folders):
     """What must not be seen although it lies in a folder that is: our packages, the course."""
-    found = [_package(name) for name in OURS] + [str(HERE.parent), os.getcwd()]
+    found = [p for p in map(_package, OURS) if p] + [str(HERE.parent), os.getcwd()]
     shown = {*folders, "/usr"}
-    return sorted({p for p in found if p and p not in shown and _inside(p, shown)})
+    both = {*found, *map(os.path.realpath, found)}
+    return sorted(p for p in both if p not in shown and _inside(p, shown))
 
 
 def _inside(path, folders):

@@ -11,7 +11,7 @@ BAD = [
     {"output_type": "display_data", "data": None, "metadata": 7},
     {"output_type": "execute_result", "data": ["x"], "execution_count": "one"},
     {"output_type": "display_data", "data": {"application/javascript": "alert(1)"}},
-    {"output_type": "display_data", "data": {"text/plain": 7, "text/html": "a\ud800\x00b"}},
+    {"output_type": "display_data", "data": {"text/plain": 7, "text/markdown": "a\ud800\x00b"}},
     {"output_type": "stream", "name": ["x"], "text": None},
     {"output_type": "error", "ename": 1, "evalue": None, "traceback": "text"},
     {"output_type": "comm_open"},
