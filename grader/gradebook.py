@@ -383,7 +383,10 @@ def outcomes(db_url, section):
         with engine.connect() as db:
             rows = db.scalars(
                 sql.select(OUTCOME.c.outcome)
-                .where(OUTCOME.c.assignment == section)
+                # Whoever was taken out of the course since has no submission any more.
+                .join(SUBMISSION, SUBMISSION.c.student_id == OUTCOME.c.student)
+                .join(ASSIGNMENT, ASSIGNMENT.c.id == SUBMISSION.c.assignment_id)
+                .where(OUTCOME.c.assignment == section, ASSIGNMENT.c.name == section)
                 .order_by(OUTCOME.c.student, OUTCOME.c.notebook)
             )
             return [json.loads(row) for row in rows]

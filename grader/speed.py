@@ -65,10 +65,12 @@ def course(folder, section, students, config):
 
 def seconds(folder, *command):
     """How long a command takes in a course; its words are shown if it fails."""
+    scripts = os.path.dirname(sys.executable)  # nbgrader calls `alembic` by name
+    env = {"PATH": scripts + os.pathsep + os.environ["PATH"], "PYTHONPATH": str(ROOT)}
     began = time.perf_counter()
     done = subprocess.run(
         [sys.executable, "-m", *command], cwd=folder, capture_output=True, text=True,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        env=os.environ | env | {"OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     if done.returncode:
         raise SystemExit(f"{' '.join(command)} failed:\n{(done.stdout + done.stderr)[-3000:]}")

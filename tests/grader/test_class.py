@@ -342,6 +342,13 @@ def test_a_person_s_marks_and_words_are_kept_and_shown(ours, grade):
     assert scores(ours, "anna")["sgd", "why"] == (None, 2, 1)
 
 
+def test_whoever_left_the_course_is_no_outcome_any_more(ours):
+    assert ("anna", "sgd") in outcomes(ours)
+    with opened(ours) as book:
+        book.remove_student("anna")
+    assert "anna" not in {student for student, _ in outcomes(ours)}
+
+
 # What students hand in
 
 
