@@ -11,7 +11,6 @@ probe that lies beside it.
 import contextlib
 import ctypes
 import errno
-import functools
 import gc
 import inspect
 import json
@@ -32,7 +31,6 @@ from IPython.core.displayhook import DisplayHook
 from IPython.core.displaypub import DisplayPublisher
 from IPython.core.interactiveshell import InteractiveShell
 from matplotlib import pyplot
-from matplotlib.backends import backend_agg
 from traitlets.config import Config
 
 LINUX = sys.platform == "linux"
@@ -183,12 +181,9 @@ def shell():
     made.enable_matplotlib("inline")
     made.run_line_magic("config", "InlineBackend.print_figure_kwargs = {'bbox_inches': None}")
     matplotlib.rcParams["figure.dpi"] = 60
-    # One reader of labels for all figures: what it has read here, the children have read too.
-    backend_agg.MathTextParser = functools.cache(backend_agg.MathTextParser)
     made.run_cell(
         "import matplotlib.pyplot as plt\nplt.semilogy([1e-3, 10, 1e6], label='a')\n"
-        "plt.xlabel('x'), plt.ylabel('y'), plt.legend()\n"
-        r"powers = [plt.text(0, 0, r'$\mathdefault{10^{%d}}$' % n) for n in range(-16, 17)]"
+        "plt.xlabel('x'), plt.ylabel('y'), plt.legend()"
     )
     # IPython shows every figure at the end of its cell; pyplot would draw it once more before.
     pyplot.uninstall_repl_displayhook()
