@@ -243,6 +243,14 @@ def test_the_class_is_a_hard_one(courses):
     assert penalties == {"anna": None, "bob": None, "carl": None, "dora": None, "o'Neil-é 7": 5}
 
 
+@pytest.mark.parametrize("piece", PIECES)
+def test_right_answers_leave_a_plot_and_no_error(courses, piece):
+    notebook = nbformat.read(courses.ours / f"autograded/anna/optimizers/{piece}.ipynb", 4)
+    outputs = [o for c in notebook.cells if c.cell_type == "code" for o in c.outputs]
+    assert not [o for o in outputs if o.output_type == "error"]
+    assert sum("image/png" in o.get("data", {}) for o in outputs) == 1
+
+
 @pytest.mark.parametrize("kind", ["autograded", "feedback"])
 def test_notebooks_and_pages_are_those_of_plain_nbgrader(courses, kind):
     ours, plain = files(courses.ours, kind), files(courses.plain, kind)
