@@ -35,7 +35,6 @@ from traitlets.config import Config
 
 LINUX = sys.platform == "linux"
 MOST_OUTPUT = 1_000_000  # characters of one cell's outputs that are kept
-MOST_FRAMES = 40  # of a traceback that is shown with the lines around each
 WATCH = 0.02  # seconds between two looks at how much memory is in use
 NEW_MOUNTS, NEW_IPC, NEW_USER, NEW_PROCESSES = 0x20000, 0x8000000, 0x10000000, 0x20000000
 READ_ONLY, NO_SUID, NO_DEVICES, REMOUNT, BIND = 1, 2, 4, 32, 4096
@@ -138,12 +137,6 @@ class Shell(InteractiveShell):
     display_pub_class, displayhook_class = Publisher, Hook
     outputs = Outputs()
 
-    def showtraceback(self, *args, **kwargs):
-        # Every frame shown with its surroundings takes seconds where a recursion has no end.
-        deep = len(inspect.getinnerframes(sys.exc_info()[2], context=0)) > MOST_FRAMES
-        self.InteractiveTB.set_mode("Plain" if deep else "Context")
-        super().showtraceback(*args, **kwargs)
-
     def _showtraceback(self, etype, evalue, stb):
         lines = [str(line) for line in stb]
         error = {"ename": etype.__name__, "evalue": str(evalue), "traceback": lines}
@@ -176,6 +169,7 @@ def shell():
     config = Config()
     config.HistoryManager.enabled = False
     config.InteractiveShell.colors = "nocolor"
+    config.InteractiveShell.xmode = "Plain"  # each line's surroundings take long to look up
     made = Shell.instance(config=config)
     sys.stdout, sys.stderr = Stream(made, "stdout"), Stream(made, "stderr")
     made.enable_matplotlib("inline")
