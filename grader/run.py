@@ -35,6 +35,7 @@ VERDICTS = "verdicts"
 SHOWN = {
     "text/plain", "text/markdown", "text/latex", "image/png", "image/jpeg", "image/svg+xml",
 }  # fmt: skip
+ADDRESS = re.compile(r"\bat 0x[0-9a-f]+\b")  # where an object lies in memory
 MOST_OUTPUT = 1_000_000  # characters that one cell's outputs may have, and
 MOST_OUTPUTS = 4_000_000  # a notebook's
 
@@ -333,8 +334,8 @@ def _cut(what):
 
 
 def _text(text):
-    """A string that can be written to a file, cut where it is long."""
-    text = text if isinstance(text, str) else ""
+    """A string that can be written to a file, cut where it is long; the same in every process."""
+    text = ADDRESS.sub("at 0x...", text) if isinstance(text, str) else ""
     return text[: MOST_OUTPUT // 2].replace("\0", "").encode("utf-8", "replace").decode()
 
 

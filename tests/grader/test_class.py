@@ -75,11 +75,18 @@ def without(piece, name):
     return notebook
 
 
+def with_cell(piece, source, **answers):
+    notebook = solved(piece, **answers)
+    cell = {"cell_type": "code", "id": "own", "metadata": {}, "outputs": [], "source": source}
+    notebook["cells"].append(cell | {"execution_count": None})
+    return notebook
+
+
 CLASS = {
     "anna": {f"{piece}.ipynb": solved(piece) for piece in PIECES},
     "bob": {
         "adam.ipynb": mistaken("adam", "eps_inside_the_root"),
-        "sgd.ipynb": solved("sgd", sgd_step=UPHILL, why=None),
+        "sgd.ipynb": with_cell("sgd", "plt.plot([1, 2])", sgd_step=UPHILL, why=None),
         "momentum.ipynb": stripped("momentum"),
         "timestamp.txt": "2026-01-31 10:00:00 UTC",
     },
