@@ -69,7 +69,8 @@ def checked(cells, release, zygote):
     if found := refusals.refused_in(cells):
         yield Found(FAILS, "notebook", f"cell {found[1]} uses {found[0]}, which is refused")
     repaired = repair(nbformat.v4.new_notebook(cells=cells), release, notes=[])
-    with zygote, Student(zygote, wanted(release)) as student:
+    sources = [cell.source for cell in repaired.cells]
+    with zygote, Student(zygote.knowing(sources), wanted(release)) as student:
         for cell in repaired.cells:
             if cell.cell_type != "code" or _is(cell, "grade"):
                 continue

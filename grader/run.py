@@ -105,7 +105,8 @@ def _verdicts(nb, exercise, zygote):
         if c.cell_type == "code" and c.metadata.get("nbgrader", {}).get("grade_id") not in hidden
     ]
     seed = _seed(ordinary)
-    with Student(zygote, exercise.solves) as student:
+    sources = [c.source for c in nb.cells if c.cell_type == "code"]
+    with Student(zygote.knowing(sources), exercise.solves) as student:
         for cell in ordinary:
             student.run(cell)
         verdicts = {p.grade_id: student.verdict(exercise, p, seed) for p in exercise.probes}

@@ -1,11 +1,12 @@
 """The jail that every student's code runs in, and the warm process inside it.
 
 bubblewrap builds the outer wall: no network, a file system that holds the Python installation and
-nothing else, read-only, an empty environment. Inside it `zygote.py` has imported numpy and torch
+nothing else, read-only, an empty environment. Inside it `zygote.py` has imported numpy and its like
 once and forks a child for each submission, with a wall of its own around it.
 """
 
 import contextlib
+import functools
 import importlib.util
 import itertools
 import json
@@ -128,8 +129,8 @@ def refusal(reason):
     )
 
 
-def command(control):
-    """The command line that starts the zygote in its jail; `control` is its socket's number."""
+def command(*arguments):
+    """The command line that starts the zygote in its jail."""
     words = ["bwrap", "--die-with-parent", "--new-session", "--clearenv", "--unshare-ipc"]
     words += ["--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try"]
     if os.geteuid() == 0:  # to become another user for each student, and to end what that one does
@@ -161,7 +162,7 @@ def command(control):
     for name, value in ENVIRONMENT.items():
         words += ["--setenv", name, value]
     words += ["--remount-ro", "/", "--chdir", "/tmp"]
-    return [*words, "--", sys.executable, f"{INSIDE}/zygote.py", control]
+    return [*words, "--", sys.executable, f"{INSIDE}/zygote.py", *arguments]
 
 
 def _installation():
@@ -186,6 +187,7 @@ def _inside(path, folders):
     return any(path.startswith(f"{folder}/") for folder in folders)
 
 
+@functools.cache
 def _package(name):
     """The folder of a package, or None. Nothing is imported: importing torch takes a second."""
     first, *rest = name.split(".")
@@ -207,16 +209,23 @@ class Zygote:
 
     numbers = itertools.count()
 
-    def __init__(self, limits=None, jailed=True):
-        self.limits, self.jailed = limits or Limits(), jailed
+    def __init__(self, limits=None, jailed=True, torch=False):
+        self.limits, self.jailed, self.torch = limits or Limits(), jailed, torch
         self.number = next(self.numbers)
-        self.process = self.folder = None
+        self.process = self.folder = self.other = None
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
         self.stop()
+
+    def knowing(self, sources):
+        """This one, or one that has torch as well where these sources speak of it."""
+        if self.torch or not any("torch" in source for source in sources):
+            return self
+        self.other = self.other or Zygote(self.limits, self.jailed, torch=True)
+        return self.other
 
     def start(self):
         """Start it if it is not there; the imports take a second or two."""
@@ -229,19 +238,20 @@ class Zygote:
         self.control.settimeout(START)
         self.errors = tempfile.TemporaryFile()  # noqa: SIM115
         with theirs:
-            self.process = self._popen(str(theirs.fileno()), theirs)
+            self.process = self._popen(theirs.fileno())
         if self._receive() != b"ready":
             complaint = self._complaint()
             self.stop()
             raise NoJail(f"this machine does not let bubblewrap build one ({complaint})")
 
-    def _popen(self, number, theirs):
+    def _popen(self, control):
+        arguments = [str(control)] + ["torch"] * self.torch
         pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": self.errors}
         if self.jailed:
-            return subprocess.Popen(command(number), pass_fds=[theirs.fileno()], **pipes)
+            return subprocess.Popen(command(*arguments), pass_fds=[control], **pipes)
         self.folder = tempfile.TemporaryDirectory()
         return subprocess.Popen(
-            [sys.executable, str(HERE / "zygote.py"), number], pass_fds=[theirs.fileno()],
+            [sys.executable, str(HERE / "zygote.py"), *arguments], pass_fds=[control],
             env=ENVIRONMENT | {"HOME": self.folder.name, "PATH": os.environ.get("PATH", "")},
             cwd=self.folder.name, start_new_session=True, **pipes,
         )  # fmt: skip
@@ -253,6 +263,8 @@ class Zygote:
 
     def stop(self):
         """End it and all that it started."""
+        if self.other:
+            self.other.stop()
         if not self.process:
             return
         self.process.kill()  # bubblewrap's first process goes with it, and with that one the rest

@@ -22,7 +22,7 @@ SECRET = "a-secret-in-the-teacher-s-environment"
 @pytest.fixture(scope="module")
 def zygote():
     os.environ["SECRET"] = SECRET
-    with sandbox.Zygote(sandbox.Limits(cell=2.0)) as zygote:
+    with sandbox.Zygote(sandbox.Limits(cell=2.0), torch=True) as zygote:
         del os.environ["SECRET"]
         yield zygote
 
@@ -71,6 +71,19 @@ def test_torch_is_there_and_its_optimizers_are_not(run):
     ):
         assert "Error" in run(cell), cell
     assert "No module named" in run("import optlib") and "No module named" in run("import grader")
+
+
+def test_torch_is_there_for_whoever_speaks_of_it():
+    with sandbox.Zygote() as light:
+        assert light.knowing(["import numpy"]) is light
+        heavy = light.knowing(["x = 1", "import torch"])
+        assert heavy is light.knowing(["from torch import nn"]) is not light
+        loaded = "import sys; 'torch' in sys.modules"
+        for zygote, there in (light, "False"), (heavy, "True"):
+            with zygote.spawn() as process:
+                assert shown(process.run(loaded, 2.0)) == there
+        other = heavy.process
+    assert light.process is None and other.poll() is not None
 
 
 HIDDEN = [
