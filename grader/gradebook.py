@@ -10,6 +10,7 @@ import contextlib
 import copy
 import json
 import sqlite3
+import sys
 import tempfile
 import time
 from dataclasses import asdict, dataclass, field
@@ -20,7 +21,7 @@ from nbgrader import api, utils
 from nbgrader.converters import GenerateAssignment
 from nbgrader.converters.base import NbGraderException
 from nbgrader.coursedir import CourseDirectory
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import ArgumentError, IntegrityError, OperationalError
 
 from grader.course import CourseError, pieces
 from grader.exercise import ROOT
@@ -106,10 +107,7 @@ class Gradebook:
 
     def __init__(self, course, section):
         self.section = section
-        url = sql.make_url(course.db_url)
-        if url.get_backend_name() == "sqlite":
-            _back_up(url.database)
-        self.nbgrader = api.Gradebook(course.db_url, course.folders.course_id)
+        self.nbgrader = _opened(course)
         self.engine = self.nbgrader.engine
         OUTCOME.metadata.create_all(self.engine)
         if not self._current():
@@ -373,6 +371,27 @@ class Gradebook:
     def _rows(self, query):
         with self.engine.connect() as db:
             return [tuple(row) for row in db.execute(query)]
+
+
+def _opened(course):
+    """nbgrader's gradebook of a course; raises CourseError where there can be none."""
+    try:
+        url = sql.make_url(course.db_url)
+        if url.get_backend_name() == "sqlite":
+            _back_up(url.database)
+        return api.Gradebook(course.db_url, course.folders.course_id)
+    except ArgumentError as error:
+        raise CourseError(
+            f"{course.db_url!r} is no address of a database, as sqlite:///gradebook.db "
+            "or postgresql+psycopg://user@host/name are"
+        ) from error
+    except ModuleNotFoundError as error:
+        raise CourseError(
+            f"a gradebook at {url.render_as_string()} needs the Python module {error.name}, "
+            f"which is not installed for {sys.executable}"
+        ) from error
+    except OperationalError as error:
+        raise CourseError(f"the gradebook cannot be opened: {error.orig}") from error
 
 
 def outcomes(db_url, section):

@@ -17,6 +17,7 @@ from grader.run import RunAndJudge
 
 BATCH, SECONDS = 50, 0.5  # a transaction is made after so many results, or so long
 MOST_LINES = 20  # names that are listed at the end
+UNJAILED = ".unjailed"  # ends the key of a result that only `--unsafe` lets stand
 
 logging.getLogger("traitlets").setLevel(logging.ERROR)  # nbgrader tells more than a run needs
 tqdm.monitor_interval = 0  # no thread beside the one that forks
@@ -98,6 +99,9 @@ class Grading:
         if self.chosen.again or not self.course.there(task.student, self.section, task.piece):
             return True
         old = self.keys.get((task.student, task.piece), "")
+        if old.endswith(UNJAILED) and not self.chosen.unsafe:
+            return True
+        old = old.removesuffix(UNJAILED)
         task.only_page = old.split(".")[0] == task.key.split(".")[0]
         return old != task.key
 
@@ -159,14 +163,19 @@ class Grading:
             )
             with contextlib.suppress(OSError):
                 self.course.remove(student, self.section, piece)
+        key = result.key + UNJAILED * self._unjailed(result)
         self.book.add(
-            Entry(student, piece, result.key, result.outcome, result.marks, result.penalty,
-                  task.when)
-        )  # fmt: skip
-        self.keys[student, piece] = result.key
+            Entry(student, piece, key, result.outcome, result.marks, result.penalty, task.when)
+        )
+        self.keys[student, piece] = key
         self.busy.discard((student, piece))
         self.tally.add(result)
         return result
+
+    def _unjailed(self, result):
+        if result.outcome is None:  # only its page is new
+            return self.keys.get((result.student, result.piece), "").endswith(UNJAILED)
+        return result.outcome["state"] == "graded" and result.outcome["jail"] == "none"
 
     def _put(self, result):
         if result.notebook and result.student not in self.copied:

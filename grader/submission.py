@@ -7,6 +7,7 @@ renamed are known by their content, and every repair leaves a note for the teach
 import copy
 import functools
 import json
+import os
 import re
 from pathlib import Path
 
@@ -280,9 +281,28 @@ def complete(*, assignment, student, notebooks):
     if not notebooks:
         return
     folder = Path(notebooks[0]).parent
+    _without_links(folder)
     ensure_gradebook(folder.name, Path.cwd())  # nbgrader works from the course's folder
     for expected in sorted((ROOT / "exercises" / folder.name).glob("*.ipynb")):
         path = str(folder / expected.name)
         # One that is there but not listed was left out on purpose: `--notebook`.
         if path not in notebooks and not Path(path).exists():
             notebooks.append(path)
+
+
+def _without_links(folder):
+    """nbgrader copies what lies beside the notebooks, to the student in the end: no link's target.
+
+    A link holds nothing of its own that could be lost; where it led is written in its place.
+    """
+    for parent, folders, names in os.walk(folder):
+        for path in (Path(parent, name) for name in folders + names):
+            if path.suffix == ".ipynb" or not (path.is_symlink() or _odd(path)):
+                continue
+            led = f"a link to {os.readlink(path)}" if path.is_symlink() else "no ordinary file"
+            path.unlink()
+            path.with_name(f"{path.name}.removed.txt").write_text(f"This was {led}.\n")
+
+
+def _odd(path):
+    return not path.is_file() and not path.is_dir()

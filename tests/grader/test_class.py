@@ -25,7 +25,7 @@ from nbgrader.api import Gradebook
 from nbgrader.preprocessors import NbGraderPreprocessor
 from nbgrader.utils import is_grade
 
-from grader import __main__, build, gradebook, pool
+from grader import __main__, build, gradebook, pool, sandbox
 from grader.course import Course
 from grader.exercise import ROOT, load
 from grader.feedback import PROGRAM, Feedback
@@ -357,6 +357,19 @@ def test_a_person_s_marks_and_words_are_kept_and_shown(ours, grade):
     assert scores(ours, "anna")["sgd", "why"] == (None, 2, 1)
 
 
+def test_what_ran_without_a_jail_is_graded_again_where_there_is_one(ours, grade, monkeypatch):
+    (ours / "autograded" / "carl" / "optimizers" / "sgd.ipynb").unlink()
+    with monkeypatch.context() as without:
+        without.setattr(sandbox, "_lacking", lambda: "no walls")
+        assert "no walls" in grade(status=2)
+        assert "1 notebooks graded" in grade("--unsafe")
+        assert "0 notebooks graded" in grade("--unsafe")
+    assert outcomes(ours)["carl", "sgd"]["jail"] == "none"
+    assert "1 notebooks graded" in grade()
+    assert outcomes(ours)["carl", "sgd"]["jail"] == "bubblewrap"
+    assert "0 notebooks graded" in grade()
+
+
 def test_whoever_left_the_course_is_no_outcome_any_more(ours):
     assert ("anna", "sgd") in outcomes(ours)
     with opened(ours) as book:
@@ -503,6 +516,9 @@ def test_watching_grades_what_arrives(ours):
         (["grade", "optimisers"], "There is no section 'optimisers'. There are: optimizers"),
         (["grade", "optimizers", "--student", "../anna"], "There is no student '../anna'"),
         (["grade", "optimizers", "--notebook", "adagrad"], "There is no notebook 'adagrad'"),
+        (["grade", "optimizers", "--db", "nonsense"], "'nonsense' is no address of a database"),
+        (["grade", "optimizers", "--db", "sqlite:////nowhere/x.db"], "cannot be opened"),
+        (["grade", "optimizers", "--db", "mysql://x/y"], "needs the Python module MySQLdb"),
     ],
 )
 def test_bad_usage_is_told_with_what_there_is(courses, monkeypatch, capsys, arguments, says):

@@ -593,6 +593,28 @@ def test_no_page_and_no_log_holds_a_hidden_question_or_a_reference_answer(graded
         assert not shingles(c.log) & (hidden - given)
 
 
+def test_no_link_is_followed_to_what_a_student_must_not_have(tmp_path):
+    folder = course(tmp_path / "course", {"linker": HONEST["right"]})
+    submitted = folder / "submitted" / "linker" / "optimizers"
+    (folder / "secret.txt").write_text("a secret of the teacher's")
+    (submitted / "notes.txt").symlink_to(folder / "secret.txt")
+    (submitted / "solutions").symlink_to(folder / "solutions")
+    (submitted / "adam.ipynb").symlink_to(folder / "solutions" / "optimizers" / "adam.ipynb")
+    os.mkfifo(submitted / "pipe")
+    (submitted / "mine.txt").write_text("my own")
+    for what in "autograde", "generate_feedback":
+        run = finish(start(folder, what, "optimizers"))
+        assert run.returncode == 0, run.stdout
+    for kind in "autograded", "feedback":
+        made = folder / kind / "linker" / "optimizers"
+        texts = {p.name: p.read_text() for p in made.rglob("*") if p.is_file()}
+        assert "mine.txt" in texts and "solutions.removed.txt" in texts
+        assert not any("a secret" in text for text in texts.values())
+        assert not any("BEGIN SOLUTION" in text for text in texts.values())
+    marks = Graded(folder, [run]).marks("linker")
+    assert marks["sgd", "sgd_step_hidden"] == 2 and marks["adam", "adam_step_hidden"] == 0
+
+
 def test_without_a_jail_nothing_is_graded_unless_it_is_said(tmp_path):
     students = {"right": HONEST["right"]}
     folder = course(tmp_path / "course", students)
