@@ -146,7 +146,7 @@ FORBIDDEN = {
     "a raw socket": "import socket; socket.socket(socket.AF_PACKET, socket.SOCK_RAW)",
     "the host's socket": "import socket; socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM)",
     "the kernel's socket": "import socket; socket.socket(socket.AF_NETLINK, socket.SOCK_RAW)",
-    "an abstract socket": "import socket; socket.socket(socket.AF_UNIX).connect('\0teacher')",
+    "an abstract socket": "import socket; socket.socket(socket.AF_UNIX).connect('\0NAME')",
     "a new user": "import os; os.setuid(0)",
     "kill": "import os; os.kill(2, 9)",
     "threads": "import threading, time\n"
@@ -161,9 +161,10 @@ FORBIDDEN = {
 @pytest.mark.parametrize("what", FORBIDDEN)
 def test_what_is_forbidden_raises(run, what):
     with socket.create_server(("127.0.0.1", 0)) as server, socket.socket(socket.AF_UNIX) as named:
-        named.bind("\0teacher")
+        name = f"teacher{os.getpid()}"  # the tests run side by side
+        named.bind(f"\0{name}")
         named.listen()
-        cell = FORBIDDEN[what].replace("PORT", str(server.getsockname()[1]))
+        cell = FORBIDDEN[what].replace("PORT", str(server.getsockname()[1])).replace("NAME", name)
         text = run(cell, seconds=5.0)
     assert re.search("Error|gaierror", text) and "NameError" not in text, text
 
