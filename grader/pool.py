@@ -328,19 +328,26 @@ class Cluster:
             self.client = distributed.Client(address, timeout=CONNECT, set_as_default=False)
         except (OSError, ValueError) as error:
             raise CourseError(f"there is no Dask scheduler at {address}: {error}") from error
+        try:
+            self._compare(settings.version, section)
+        except CourseError:
+            self.close()
+            raise
+        self.settings = pickle.dumps(settings)
+        self.executor = self.client.get_executor(pure=False)
+        self.window = max(4, 2 * sum(self.client.nthreads().values()))
+
+    def _compare(self, ours, section):
         found = self.client.run(version, section, on_error="return")
         if not found:
-            raise CourseError(f"the cluster at {address} has no workers")
+            raise CourseError("the cluster has no workers")
         for worker, theirs in found.items():
-            if theirs != settings.version:
+            if theirs != ours:
                 said = f": {theirs}" if isinstance(theirs, Exception) else ""
                 raise CourseError(
                     f"the worker {worker} has another version of the exercises, the grader or its "
                     f"libraries than this machine; install the same there{said}"
                 )
-        self.settings = pickle.dumps(settings)
-        self.executor = self.client.get_executor(pure=False)
-        self.window = max(4, 2 * sum(self.client.nthreads().values()))
 
     def submit(self, task):
         return self.executor.submit(work, self.settings, task)
