@@ -19,7 +19,8 @@ def code_hash(name, root=ROOT):
     """Return a hash of `run` of the experiment `name` and of whatever it uses, however indirectly.
 
     It follows names, not files: `from optlib.optimizers.momentum import momentum` depends on that
-    function and on what its lines name, not on its neighbours, nor on the experiment's `picture`.
+    function and on what its lines name, not on its neighbours, nor on the experiment's `picture`;
+    `corpus.split` depends on that function of the module `corpus`.
     Comments, docstrings, blank lines do not count; neither does the Python version.
     """
     digest = hashlib.sha256()
@@ -97,6 +98,8 @@ class Source:
         """Yield (module, name) of ours that `statement` names; name None is the whole module."""
         here = self.file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
         inside = {}
+        attributes = {id(node.value): node.attr for node in ast.walk(statement)
+                      if isinstance(node, ast.Attribute)}  # fmt: skip
         for node in ast.walk(statement):
             if isinstance(node, ast.Import | ast.ImportFrom):  # at any depth
                 inside |= dict(_imports(node))
@@ -105,14 +108,18 @@ class Source:
             if isinstance(node, ast.Name) and node.id in self.defined:
                 yield here, node.id
             elif isinstance(node, ast.Name) and node.id in self.imported:
-                yield from self._targets([self.imported[node.id]])
+                yield from self._targets([self.imported[node.id]], attributes.get(id(node)))
 
-    def _targets(self, imported):
+    def _targets(self, imported, attribute=None):
         for module, name in imported:
             inner = f"{module}.{name}"
             if module.split(".")[0] not in ROOMS or ELSEWHERE & {module, inner}:
                 continue
-            yield (inner, None) if name and _source(inner, self.root) else (module, name)
+            of = _source(inner, self.root) if name else None
+            if of is None:
+                yield module, name
+            else:
+                yield inner, attribute if attribute in of.defined else None
 
     def code(self, statement):
         """The statement's lines that count."""

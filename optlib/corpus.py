@@ -1,4 +1,4 @@
-"""Text to measure on that needs no download: Python's own documentation, as bytes or as words.
+"""Text to measure on that needs no download: Python's documentation and code, as bytes or words.
 
 The text changes with the Python version, so whoever uses it records its `sha256`. A larger one is
 loaded from a path or a URL, and is the right one only if its checksum is.
@@ -7,6 +7,7 @@ loaded from a path or a URL, and is the right one only if its checksum is.
 import hashlib
 import os
 import re
+import sysconfig
 import urllib.request
 from collections import Counter
 from pathlib import Path
@@ -22,6 +23,15 @@ def documentation():
     from pydoc_data.topics import topics  # here: a Python in the browser may lack them
 
     return "\n".join(topics[name] for name in sorted(topics))
+
+
+def sources():
+    """Return the code of Python's standard library without its tests: some 12 million letters."""
+    root = Path(sysconfig.get_path("stdlib"))
+    apart = {"test", "tests", "idle_test", "site-packages", "dist-packages"}
+    names = sorted(p.relative_to(root).as_posix() for p in root.rglob("*.py"))
+    ours = (n for n in names if not apart & {*n.split("/")} and "_sysconfigdata" not in n)
+    return "\n".join((root / name).read_text(encoding="utf-8") for name in ours)
 
 
 def sha256(text):

@@ -1,7 +1,9 @@
 """The corpus: the same text for all, or a clear word that it is another."""
 
+import calendar
 import json
 import platform
+import unittest.mock
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +34,15 @@ def test_the_documentation_of_python_3_11_7():
     text = corpus.documentation()
     assert (len(text), len(set(text))) == (465_048, 103)
     assert corpus.sha256(text).startswith("2a95af4ac93f5b71")
+
+
+def test_the_sources_are_pythons_own_without_tests():
+    text = corpus.sources()
+    assert len(text) > 8_000_000 and text == corpus.sources()
+    assert Path(calendar.__file__).read_text(encoding="utf-8") in text
+    assert Path(unittest.mock.__file__).read_text(encoding="utf-8") in text
+    assert "class ComplexTest(ComplexesAreIdenticalMixin" not in text  # test/test_complex.py
+    assert "import numpy as np\n" not in text  # what is installed beside it
 
 
 def test_results_on_the_corpus_say_which_text_it_was():

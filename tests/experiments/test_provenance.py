@@ -27,6 +27,9 @@ FILES = {
         "from optlib.rules import other\n\n\ndef run(seeds, full=False):\n    return []\n\n\n"
         "def picture(rows):\n    return other(rows)\n"
     ),
+    "experiments/by_module.py": (
+        "from optlib import rules\n\n\ndef run(seeds, full=False):\n    return rules.used(1)\n"
+    ),
     "experiments/by_class.py": (
         "def run(seeds, full=False):\n    from optlib import rules\n\n    return rules.Used\n"
     ),
@@ -72,6 +75,19 @@ def test_a_changed_line_turns_exactly_its_dependents_stale(house, name, old, new
     before = {n: code_hash(n, house) for n in names}
     change(house, name, old, new)
     assert {n for n in names if code_hash(n, house) != before[n]} == stale
+
+
+def test_of_a_module_only_what_is_named_counts(house):
+    before = code_hash("by_module", house)
+    change(house, "optlib/rules.py", "return sign(w)", "return -sign(w)")
+    assert code_hash("by_module", house) == before
+    change(house, "optlib/rules.py", "w * SCALE", "w / SCALE")
+    after = code_hash("by_module", house)
+    assert after != before
+    change(house, "experiments/by_module.py", "rules.used(1)", "list(map(vars, [rules]))")
+    change(house, "optlib/rules.py", "return -sign(w)", "return sign(w)")
+    lines = dependencies("by_module", house)["optlib/rules.py"].values()
+    assert any("return sign(w)" in line for line in lines)  # the module itself: all of it
 
 
 def test_a_picture_is_not_part_of_the_numbers(house):
